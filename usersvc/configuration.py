@@ -1,0 +1,172 @@
+"""Reads the settings: the file, the variables, the flags; every mistake at once, each with its place."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+)
+
+from usersvc.settings import (
+    ENV_PREFIX,
+    Settings,
+    SettingsError,
+    is_loopback,
+    is_wildcard,
+    keys,
+    open_to_others,
+    secret_key_problem,
+    variable,
+)
+
+ENV_CONFIG = "USERSVC_CONFIG"
+DEFAULT_FILE = "usersvc.toml"
+
+
+def load(
+    config: Path | None = None,
+    *,
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read the settings file, the variables and the flags (`{"server.port": 9000}`), rising in rank.
+
+    Raises SettingsError with every mistake found, each with its file or variable.
+    """
+    variables = dict(os.environ if environ is None else environ)
+    path = _find_file(config, variables)
+    document = _read_file(path) if path else {}
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    known = {variable(table, key) for table, key, _ in keys()}
+    mistakes = [
+        f"{name}: there is no such setting"
+        for name in sorted(variables)
+        if name.upper().startswith(ENV_PREFIX) and "__" in name and name.upper() not in known
+    ]
+
+    class FromHere(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *_: Any, **__: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            # Only what is known: other USERSVC_ names, such as Kubernetes makes, are not settings.
+            from_variables = EnvSettingsSource(settings_cls, env_prefix=ENV_PREFIX, env_nested_delimiter="__")
+            from_variables.env_vars = {k.lower(): v for k, v in variables.items() if k.upper() in known}
+            return (
+                InitSettingsSource(settings_cls, init_kwargs=_nested(given)),
+                from_variables,
+                InitSettingsSource(settings_cls, init_kwargs=document),
+            )
+
+    origins = _origins(path, document, variables, given)
+    try:
+        settings = FromHere()
+    except ValidationError as error:
+        raise SettingsError(mistakes + _explain(error, origins, path)) from None
+    settings._origins, settings._file = origins, path
+    mistakes += _check_together(settings)
+    if mistakes:
+        raise SettingsError(mistakes)
+    return settings
+
+
+def stray_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """USERSVC_ names that are no settings of ours (Kubernetes makes some): worth a warning."""
+    environ = os.environ if environ is None else environ
+    return sorted(
+        name for name in environ if name.startswith(ENV_PREFIX) and "__" not in name and name != ENV_CONFIG
+    )
+
+
+def _find_file(config: Path | None, environ: Mapping[str, str]) -> Path | None:
+    named = config or (Path(environ[ENV_CONFIG]) if environ.get(ENV_CONFIG) else None)
+    path = (named or Path(DEFAULT_FILE)).expanduser().absolute()
+    if path.is_file():
+        return path
+    if named:
+        raise SettingsError([f"{path}: there is no such settings file"])
+    return None
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    if open_to_others(path, reading=False):
+        raise SettingsError([f"{path}: others can write this file: chmod o-w it"])
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{path}: not TOML: {error}"]) from None
+    except OSError as error:
+        raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from None
+
+
+def _nested(flags: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for key, value in flags.items():
+        table, name = key.split(".")
+        nested.setdefault(table, {})[name] = value
+    return nested
+
+
+def _origins(
+    path: Path | None, document: Mapping[str, Any], environ: Mapping[str, str], flags: Mapping[str, Any]
+) -> dict[str, str]:
+    set_variables = {name.upper() for name in environ}
+    origins = {}
+    for table, key, _ in keys():
+        in_file = document.get(table)
+        if f"{table}.{key}" in flags:
+            origins[f"{table}.{key}"] = f"--{key.replace('_', '-')}"
+        elif variable(table, key) in set_variables:
+            origins[f"{table}.{key}"] = variable(table, key)
+        elif isinstance(in_file, dict) and key in in_file:
+            origins[f"{table}.{key}"] = str(path)
+    return origins
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str], path: Path | None) -> list[str]:
+    mistakes = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        key = ".".join(str(part) for part in problem["loc"])
+        what = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+        if problem["type"] == "extra_forbidden":  # Only the file can hold one: variables are filtered.
+            what = "there is no such setting"
+        mistakes.append(f"{origins.get(key) or path or 'settings'}: {key}: {what}")
+    return mistakes
+
+
+def _check_together(settings: Settings) -> list[str]:
+    """What no single key can see: hosts and links, the rights of files."""
+    mistakes = []
+    host, public = settings.server.host, settings.server.public_url
+    if not public and not is_wildcard(host) and not is_loopback(host):
+        mistakes.append(f"server.public_url: expected, because server.host {host} is not a loopback address")
+    if settings.sessions.idle_days > settings.sessions.absolute_days:
+        mistakes.append("sessions.idle_days: expected at most sessions.absolute_days")
+    key_file = settings.server.secret_key_file
+    if key_file:
+        mistakes += _check_secret_file(settings.secret_key_path)
+    templates = settings.templates_dir
+    if templates and not templates.is_dir():
+        mistakes.append(f"mail.templates_dir: there is no folder {templates}")
+    elif templates and open_to_others(templates, reading=False):
+        mistakes.append(f"mail.templates_dir: others can write {templates}: chmod o-w it")
+    return mistakes
+
+
+def _check_secret_file(path: Path) -> list[str]:
+    if not path.is_file():
+        return [f"server.secret_key_file: there is no file {path}"]
+    if open_to_others(path, reading=True):
+        return [f"server.secret_key_file: others can read {path}: chmod 600 it"]
+    try:
+        problem = secret_key_problem(path.read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeDecodeError):
+        return [f"server.secret_key_file: {path} cannot be read as text"]
+    return [f"server.secret_key_file: {path}: {problem}"] if problem else []

@@ -1,0 +1,184 @@
+"""Every domain error: a fact for a name, a stable code, one of seven kinds.
+
+No face is known here. The API maps a kind to a status, the CLI maps it to an exit code, each in
+one place. `CODES` is the closed list of codes that the domain can answer with.
+"""
+
+import re
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Kind(StrEnum):
+    INVALID = "invalid"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not found"
+    CONFLICT = "conflict"
+    THROTTLED = "throttled"
+    UNAVAILABLE = "unavailable"
+
+
+CODES: dict[str, type["DomainError"]] = {}
+
+
+class DomainError(Exception):
+    """A fact that ends a use case. `message` is for a person and holds no secret."""
+
+    kind: ClassVar[Kind]
+    code: ClassVar[str]
+    message: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        if "kind" in cls.__dict__:
+            cls.code = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).upper()
+            CODES[cls.code] = cls
+
+    def __init__(self, message: str | None = None, *, retry_after: int | None = None) -> None:
+        super().__init__(message or self.message)
+        self.retry_after = retry_after
+        """Seconds after which trying again can succeed; None where waiting does not help."""
+
+
+class KeepWrites(Exception):
+    """Raised inside `core.write()`: commit what was written, then raise `error`."""
+
+    def __init__(self, error: DomainError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+# -- invalid: what was asked for cannot be
+
+
+class InvalidEmail(DomainError):
+    kind = Kind.INVALID
+    message = "This is not an e-mail address we can use."
+
+
+class InvalidUsername(DomainError):
+    kind = Kind.INVALID
+    message = (
+        "A username has 3 to 32 characters out of a-z, 0-9, dot, underscore and hyphen, "
+        "begins with a letter or digit, and is not a UUID."
+    )
+
+
+class WeakPassword(DomainError):
+    kind = Kind.INVALID
+    message = "This password is too easy to guess."
+
+
+class InvalidLink(DomainError):
+    kind = Kind.INVALID
+    message = "This link is not valid: it is unknown, was used already, or has expired."
+
+
+class PasswordRequired(DomainError):
+    kind = Kind.INVALID
+    message = "Choose a password together with this link; the link stays valid."
+
+
+# -- unauthenticated: we do not know who asks
+
+
+class InvalidCredentials(DomainError):
+    kind = Kind.UNAUTHENTICATED
+    message = "Wrong e-mail or password, or the account is not activated yet."
+
+
+class InvalidToken(DomainError):
+    kind = Kind.UNAUTHENTICATED
+    message = "This token is not valid here."
+
+
+class TokenExpired(DomainError):
+    kind = Kind.UNAUTHENTICATED
+    message = "This token has expired."
+
+
+class TokenReused(DomainError):
+    kind = Kind.UNAUTHENTICATED
+    message = "This refresh token was used before, so its session has been ended."
+
+
+class SessionEnded(DomainError):
+    kind = Kind.UNAUTHENTICATED
+    message = "This session has ended."
+
+
+# -- forbidden: we know who asks, and he may not
+
+
+class AccountDeactivated(DomainError):
+    kind = Kind.FORBIDDEN
+    message = "This account is deactivated."
+
+
+class AccountNotActivated(DomainError):
+    kind = Kind.FORBIDDEN
+    message = "This account is not activated yet: open the link in the mail."
+
+
+class RegistrationClosed(DomainError):
+    kind = Kind.FORBIDDEN
+    message = "Registration is closed."
+
+
+# -- not found
+
+
+class UserNotFound(DomainError):
+    kind = Kind.NOT_FOUND
+    message = "There is no such user."
+
+
+# -- conflict: it would be possible, but not as things stand
+
+
+class EmailTaken(DomainError):
+    kind = Kind.CONFLICT
+    message = "There is an account with this e-mail address."
+
+
+class UsernameTaken(DomainError):
+    kind = Kind.CONFLICT
+    message = "This username is taken."
+
+
+class NotActive(DomainError):
+    kind = Kind.CONFLICT
+    message = "This account is not active."
+
+
+# -- unavailable: try again later, or call the operator
+
+
+class Overloaded(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "Too much to do right now; try again shortly."
+
+
+class DatabaseBusy(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "The database is busy; try again shortly."
+
+
+class DatabaseUnavailable(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "The database cannot be used right now."
+
+
+class NoDatabase(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "There is no database here."
+
+
+class SchemaOutdated(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "The database has an older schema: run `usersvc migrate`."
+
+
+class SchemaTooNew(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "The database was made by a newer usersvc: install that version."

@@ -1,0 +1,119 @@
+"""Logging through structlog, for our own lines and those of the libraries; masked in one place.
+
+Whatever a caller hands in, no password, token, link or full address leaves the process by a log
+line: keys that name a secret are masked whole, and texts are searched for what looks like one.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal, TextIO
+
+import structlog
+
+MASK = "***"
+_SECRET_KEY = re.compile(r"password|secret|token|authorization|cookie|link(?!_id)|digest|nonce")
+_ADDRESS = re.compile(r"([A-Za-z0-9._%+-])[A-Za-z0-9._%+-]*@([A-Za-z0-9.-]+\.[A-Za-z0-9-]+)")
+_JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
+_TOKEN_PARAMETER = re.compile(r"((?:token|password|secret|code)=)[^&\s\"']+", re.IGNORECASE)
+_SECRET_TEXT = re.compile(r"(?<![\w-])[A-Za-z0-9_-]{43}(?![\w-])")
+
+Event = MutableMapping[str, Any]
+
+
+def mask_text(text: str) -> str:
+    """Hide tokens and shorten addresses: `ada@example.org` becomes `a***@example.org`."""
+    text = _JWT.sub(MASK, text)
+    text = _TOKEN_PARAMETER.sub(rf"\1{MASK}", text)
+    text = _SECRET_TEXT.sub(MASK, text)
+    return _ADDRESS.sub(rf"\1{MASK}@\2", text)
+
+
+def _masked(key: str, value: Any) -> Any:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case _ if _SECRET_KEY.search(key):
+            return MASK
+        case str():
+            return mask_text(value)
+        case dict():
+            return {inner: _masked(str(inner), item) for inner, item in value.items()}
+        case list() | tuple():
+            return [_masked(key, item) for item in value]
+        case _:
+            return mask_text(str(value))
+
+
+def _mask(_logger: Any, _method: str, event: Event) -> Event:
+    for key, value in event.items():
+        event[key] = _masked(key, value)
+    return event
+
+
+_SHARED: list[structlog.typing.Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.stdlib.PositionalArgumentsFormatter(),
+]
+
+
+def configure(
+    *, level: str = "info", form: Literal["auto", "json", "console"] = "auto", to: TextIO | None = None
+) -> None:
+    """Send every log line of the process to `to` (stderr); `auto` is console form on a terminal."""
+    stream = to or sys.stderr
+    console = form == "console" or (form == "auto" and stream.isatty())
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=24)
+        if console
+        else structlog.processors.JSONRenderer(ensure_ascii=True)
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_SHARED,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                # Tracebacks become text before the masking, which then searches them too.
+                structlog.processors.format_exc_info,
+                _mask,
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    # One line a request is ours to write; start and stop lines of the libraries are noise at info.
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "huey", "alembic"):
+        library = logging.getLogger(name)
+        library.handlers, library.propagate = [], True
+        library.setLevel("WARNING" if level != "debug" else "DEBUG")
+
+
+def get(name: str) -> structlog.stdlib.BoundLogger:
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger
+
+
+def bind_request(request_id: str) -> None:
+    """Give every line of this context (and of the threads it enters) the request id."""
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+
+
+def clear_context() -> None:
+    structlog.contextvars.clear_contextvars()
