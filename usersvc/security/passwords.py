@@ -1,0 +1,131 @@
+"""The password policy, and the hash that is stored.
+
+A password is normalised to NFC and otherwise taken as it is. Stored is
+`usersvc1` + bcrypt over base64(HMAC-SHA-384("usersvc/password/v1", password)): the label is public,
+no pepper, and its only work is that bcrypt, which stops at 72 bytes and at NUL, sees 64 harmless
+bytes that depend on all of the password. Plain `$2a$`, `$2b$` and `$2y$` from elsewhere verify too.
+"""
+
+import base64
+import hmac
+import os
+import unicodedata
+from dataclasses import dataclass
+
+import bcrypt
+from zxcvbn import zxcvbn
+from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+from usersvc.errors import WeakPassword
+from usersvc.security.hashing_pool import HashingPool
+
+_LABEL = b"usersvc/password/v1"
+_SCHEME = "usersvc1"
+_MOST_BYTES = 1024
+# zxcvbn's time grows with the square of the length, and it refuses more than 72 characters.
+_SHOWN_TO_ZXCVBN = 72
+_COMMON = frozenset(FREQUENCY_LISTS["passwords"])
+_BCRYPT_ALPHABET = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+
+@dataclass(frozen=True)
+class Policy:
+    min_length: int
+    max_length: int
+    min_score: int
+
+    def check(self, password: str, *, email: str, username: str | None = None) -> None:
+        """Raise WeakPassword with a reason that a person can act on (NIST SP 800-63B-4, 3.1.1.2)."""
+        if is_too_large(password):
+            raise WeakPassword(f"This password is too long: at most {self.max_length} characters.")
+        password = normalise(password)
+        if len(password) < self.min_length:
+            raise WeakPassword(f"This password is too short: at least {self.min_length} characters.")
+        if len(password) > self.max_length:
+            raise WeakPassword(f"This password is too long: at most {self.max_length} characters.")
+        lowered = password.lower()
+        for name in _names(email, username):
+            if name in lowered:
+                raise WeakPassword("This password contains your e-mail address or username.")
+        if lowered in _COMMON:
+            raise WeakPassword("This is one of the most common passwords.")
+        self._check_strength(password, _names(email, username))
+
+    def _check_strength(self, password: str, names: list[str]) -> None:
+        found = zxcvbn(  # type: ignore[no-untyped-call]
+            password[:_SHOWN_TO_ZXCVBN], user_inputs=[*names, "usersvc"], max_length=_SHOWN_TO_ZXCVBN
+        )
+        if found["score"] >= self.min_score:
+            return
+        feedback = found["feedback"]
+        advice = [feedback["warning"], *feedback["suggestions"]]
+        sentences = [text.rstrip(".") + "." for text in advice if text]
+        raise WeakPassword(" ".join(["This password is too easy to guess.", *sentences]))
+
+
+def normalise(password: str) -> str:
+    """NFC, as RFC 8265 OpaqueString asks: the same key strokes give the same password everywhere."""
+    return unicodedata.normalize("NFC", password)
+
+
+def is_too_large(password: str) -> bool:
+    """Over the bytes that any password may have: refused before any work."""
+    return len(password) > _MOST_BYTES or len(password.encode("utf-8", "replace")) > _MOST_BYTES
+
+
+def hash_password(password: str, *, cost: int) -> str:
+    """Slow on purpose (some 0.2 s at cost 12): run it on the hashing pool, outside a transaction."""
+    return _SCHEME + bcrypt.hashpw(_shortened(password), bcrypt.gensalt(cost)).decode()
+
+
+def verify_password(password: str, stored: str) -> bool:
+    """As slow as hashing. False also for a form that is not known here."""
+    if stored.startswith(_SCHEME + "$2"):
+        return bcrypt.checkpw(_shortened(password), stored.removeprefix(_SCHEME).encode())
+    if stored.startswith("$2"):
+        # bcrypt 5 raises above 72 bytes; whoever made this hash cut there.
+        return bcrypt.checkpw(normalise(password).encode()[:72], stored.encode())
+    return False
+
+
+def needs_rehash(stored: str, *, cost: int) -> bool:
+    """Whether a fresh hash would differ in scheme or cost."""
+    return not stored.startswith(f"{_SCHEME}$2b${cost:02d}$")
+
+
+def dummy_hash(*, cost: int) -> str:
+    """A hash nobody knows a password of, made without work: to verify where there is none."""
+    salt_and_hash = "".join(_BCRYPT_ALPHABET[byte % 64] for byte in os.urandom(53))
+    # The last characters of salt and hash carry fewer than six bits; "." is valid in both places.
+    return f"{_SCHEME}$2b${cost:02d}${salt_and_hash[:21]}.{salt_and_hash[22:52]}."
+
+
+class PasswordHasher:
+    """Hashing and verifying on the pool; `client` is whose share of it is used. May raise Overloaded."""
+
+    def __init__(self, pool: HashingPool, *, cost: int) -> None:
+        self._pool = pool
+        self._cost = cost
+        self._dummy = dummy_hash(cost=cost)
+
+    def hash(self, password: str, *, client: str | None = None) -> str:
+        return self._pool.run(lambda: hash_password(password, cost=self._cost), client=client)
+
+    def verify(self, password: str, stored: str | None, *, client: str | None = None) -> bool:
+        """Without a stored hash a dummy is verified, so that the time tells nothing; False then."""
+        matches = self._pool.run(lambda: verify_password(password, stored or self._dummy), client=client)
+        return matches and stored is not None
+
+    def needs_rehash(self, stored: str) -> bool:
+        return needs_rehash(stored, cost=self._cost)
+
+
+def _shortened(password: str) -> bytes:
+    mac = hmac.digest(_LABEL, normalise(password).encode(), "sha384")
+    return base64.b64encode(mac)
+
+
+def _names(email: str, username: str | None) -> list[str]:
+    """What of the person's names a password must not contain; very short ones would refuse too much."""
+    candidates = [email.lower(), email.partition("@")[0].lower(), (username or "").lower()]
+    return [name for name in dict.fromkeys(candidates) if len(name) >= 4]

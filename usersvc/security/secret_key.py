@@ -1,0 +1,56 @@
+"""The secret key's text: from the settings, from a file, or made once beside the database."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from usersvc.settings import Settings, SettingsError, open_to_others, secret_key_problem
+
+
+def find(settings: Settings) -> str | None:
+    """The secret key, or None where none is set and none was made yet.
+
+    Raises SettingsError for a file that others can read or that holds no usable secret.
+    """
+    if text := settings.server.secret_key.get_secret_value():
+        return text
+    path = settings.secret_key_path
+    if not path.exists():
+        return None
+    if open_to_others(path, reading=True):
+        raise SettingsError([f"{path}: others can read the secret key: chmod 600 it"])
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{path}: the secret key cannot be read: {error}"]) from None
+    if problem := secret_key_problem(text):
+        raise SettingsError([f"{path}: {problem}"])
+    return text
+
+
+def make(path: Path) -> None:
+    """Write a random secret key, readable by its owner alone, whole or not at all, never over another."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(secrets.token_urlsafe(48) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # A link, unlike a rename, fails where another process was first.
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

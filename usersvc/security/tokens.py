@@ -1,0 +1,157 @@
+"""Access and refresh tokens: signed here, and believed only after every check.
+
+RFC 7519, RFC 9068 (access tokens), RFC 8725 (what to check). PyJWT verifies the signature; it
+ignores `typ`, accepts lists of audiences and reads its own clock, so the rest is checked here.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import jwt
+
+from usersvc.errors import InvalidToken, TokenExpired
+from usersvc.security.keys import KeyRing, Use
+from usersvc.security.secrets import new_id
+
+ACCESS_TYPE = "at+jwt"
+REFRESH_TYPE = "rt+jwt"
+LEEWAY_SECONDS = 30
+_MOST_CHARACTERS = 8192
+_ACCESS_CLAIMS = ("iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp", "role", "permissions")
+_REFRESH_CLAIMS = ("iss", "aud", "sub", "sid", "seq", "rnd", "iat", "exp")
+
+
+@dataclass(frozen=True)
+class AccessClaims:
+    user_id: UUID
+    session_id: UUID
+
+
+@dataclass(frozen=True)
+class RefreshClaims:
+    user_id: UUID
+    session_id: UUID
+    seq: int
+    rnd: str
+    expires_at: int
+    """Seconds since the epoch, as in the token."""
+
+
+class Tokens:
+    """Signs and reads the tokens of one issuer for one audience."""
+
+    def __init__(self, ring: KeyRing, *, issuer: str, audience: str) -> None:
+        self._ring = ring
+        self._issuer = issuer
+        self._audience = audience
+
+    def sign_access(
+        self,
+        *,
+        user_id: UUID,
+        session_id: UUID,
+        role: str,
+        permissions: list[str],
+        at: datetime,
+        expires_at: datetime,
+    ) -> str:
+        issued = int(at.timestamp())
+        claims = {
+            "iss": self._issuer,
+            "aud": self._audience,
+            "sub": str(user_id),
+            "client_id": self._audience,
+            "sid": str(session_id),
+            "jti": str(new_id(at)),
+            "iat": issued,
+            "nbf": issued,
+            "exp": int(expires_at.timestamp()),
+            "role": role,
+            "permissions": permissions,
+        }
+        return self._sign(Use.ACCESS, ACCESS_TYPE, claims)
+
+    def sign_refresh(
+        self, *, user_id: UUID, session_id: UUID, seq: int, rnd: str, at: datetime, expires_at: datetime
+    ) -> str:
+        """The same arguments give the same token, byte for byte: a repeated refresh answers alike."""
+        claims = {
+            "iss": self._issuer,
+            "aud": self._audience,
+            "sub": str(user_id),
+            "sid": str(session_id),
+            "seq": seq,
+            "rnd": rnd,
+            "iat": int(at.timestamp()),
+            "exp": int(expires_at.timestamp()),
+        }
+        return self._sign(Use.REFRESH, REFRESH_TYPE, claims)
+
+    def read_access(self, token: str, *, at: datetime) -> AccessClaims:
+        """Raises InvalidToken or TokenExpired. Says nothing about whether the session still lives."""
+        claims = self._verified(token, Use.ACCESS, ACCESS_TYPE, _ACCESS_CLAIMS)
+        now = at.timestamp()
+        if max(_seconds(claims, "iat"), _seconds(claims, "nbf")) > now + LEEWAY_SECONDS:
+            raise InvalidToken
+        if _seconds(claims, "exp") + LEEWAY_SECONDS <= now:
+            raise TokenExpired
+        return AccessClaims(_uuid(claims, "sub"), _uuid(claims, "sid"))
+
+    def read_refresh(self, token: str) -> RefreshClaims:
+        """Raises InvalidToken. Does not look at the time: logging out works with an expired token too."""
+        claims = self._verified(token, Use.REFRESH, REFRESH_TYPE, _REFRESH_CLAIMS)
+        seq, rnd = claims["seq"], claims["rnd"]
+        if type(seq) is not int or seq < 1 or not isinstance(rnd, str):
+            raise InvalidToken
+        _seconds(claims, "iat")
+        return RefreshClaims(_uuid(claims, "sub"), _uuid(claims, "sid"), seq, rnd, _seconds(claims, "exp"))
+
+    def _sign(self, use: Use, token_type: str, claims: dict[str, Any]) -> str:
+        key = self._ring.current(use)
+        return jwt.encode(claims, key.private, key.algorithm, headers={"typ": token_type, "kid": key.kid})
+
+    def _verified(self, token: str, use: Use, token_type: str, required: tuple[str, ...]) -> dict[str, Any]:
+        """The claims behind a good signature of our key of this kid, with exactly its algorithm."""
+        if len(token) > _MOST_CHARACTERS:
+            raise InvalidToken
+        try:
+            header = jwt.get_unverified_header(token)
+            kid = header.get("kid")
+            key = self._ring.by_kid(kid, use) if isinstance(kid, str) else None
+            if key is None or header.get("typ") != token_type:
+                raise InvalidToken
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key.verifier,
+                algorithms=[key.algorithm],
+                options={
+                    "require": list(required),
+                    "enforce_minimum_key_length": True,
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                    "verify_aud": False,
+                    "verify_iss": False,
+                },
+            )
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+            raise InvalidToken from None
+        if claims["iss"] != self._issuer or claims["aud"] != self._audience:
+            raise InvalidToken
+        return claims
+
+
+def _seconds(claims: dict[str, Any], name: str) -> int:
+    value = claims[name]
+    if type(value) is not int or not 0 < value < 2**53:
+        raise InvalidToken
+    return value
+
+
+def _uuid(claims: dict[str, Any], name: str) -> UUID:
+    try:
+        return UUID(claims[name])
+    except (ValueError, AttributeError, TypeError):
+        raise InvalidToken from None
