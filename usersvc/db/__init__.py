@@ -1,0 +1,1 @@
+"""Storage: engines, the schema, migrations. What differs between databases stays in here."""

@@ -1,0 +1,181 @@
+"""The two engines on SQLite: many readers that cannot write, and one writer at a time.
+
+A reader sees a snapshot and never waits (WAL). A writer begins IMMEDIATE: a transaction that reads
+first and then writes fails at once under a second writer, whatever the busy timeout is.
+"""
+
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
+
+from usersvc.db.types import unavailability
+from usersvc.errors import DatabaseBusy, DatabaseUnavailable
+
+WAIT_SECONDS = 3.0
+# More than all threads of a process together, so that taking a reader never waits.
+_READERS = 96
+
+
+class FairLock:
+    """First come, first served, unlike threading.Lock: under load nobody starves past the deadline."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._held = False
+        self._waiting: deque[threading.Event] = deque()
+
+    def acquire(self, timeout: float) -> bool:
+        turn = threading.Event()
+        with self._guard:
+            if not self._held:
+                self._held = True
+                return True
+            self._waiting.append(turn)
+        if turn.wait(timeout):
+            return True
+        with self._guard:
+            if turn.is_set():  # Handed over just as the time ran out.
+                return True
+            self._waiting.remove(turn)
+            return False
+
+    def release(self) -> None:
+        with self._guard:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._held = False
+
+
+class Database:
+    """One SQLite file. Opens nothing until it is used; commits nothing: that is the core's."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = FairLock()
+        self._reader = _engine(path, pool_size=_READERS, prepare=_prepare_reader, begin="BEGIN")
+        self._writer = _engine(path, pool_size=1, prepare=_prepare_writer, begin="BEGIN IMMEDIATE")
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection in one snapshot. Raises DatabaseUnavailable."""
+        with _facts(), self._reader.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self, wait: float = WAIT_SECONDS) -> Iterator[Connection]:
+        """The writing connection, its transaction begun.
+
+        Raises DatabaseBusy where another writer, here or in another process, holds on for longer
+        than `wait` seconds; DatabaseUnavailable where the file cannot be written.
+        """
+        deadline = time.monotonic() + wait
+        if not self._lock.acquire(wait):
+            raise DatabaseBusy(retry_after=1)
+        try:
+            with _facts(), self._writer.connect() as connection:
+                left = max(0, int((deadline - time.monotonic()) * 1000))
+                _raw(connection).execute(f"PRAGMA busy_timeout = {left}")
+                connection.begin()
+                yield connection
+        finally:
+            self._lock.release()
+
+    def create_file(self) -> None:
+        """Make the database file, readable by its owner alone, and switch it to WAL; safe to repeat."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _facts():
+            _touch(self.path)
+            with self._writer.connect() as connection:
+                _switch_to_wal(_raw(connection))
+
+    def close(self) -> None:
+        self._reader.dispose()
+        self._writer.dispose()
+
+
+def _engine(
+    path: Path, *, pool_size: int, prepare: Callable[[sqlite3.Connection], None], begin: str
+) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        poolclass=QueuePool,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=WAIT_SECONDS,
+        connect_args={"check_same_thread": False, "timeout": WAIT_SECONDS},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(raw: Any, _record: Any) -> None:
+        raw.isolation_level = None  # We say BEGIN ourselves; sqlite3 would begin late and deferred.
+        raw.execute("PRAGMA foreign_keys = ON")
+        prepare(raw)
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _prepare_reader(raw: sqlite3.Connection) -> None:
+    raw.execute("PRAGMA query_only = ON")
+
+
+def _prepare_writer(raw: sqlite3.Connection) -> None:
+    # An acknowledged write survives power loss, not only the end of the process.
+    raw.execute("PRAGMA synchronous = FULL")
+
+
+def _touch(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise DatabaseUnavailable(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _switch_to_wal(raw: sqlite3.Connection) -> None:
+    """Several processes at once may try: the switch does not wait for a lock as other statements do."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            raw.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _raw(connection: Connection) -> sqlite3.Connection:
+    raw: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    return raw
+
+
+@contextmanager
+def _facts() -> Iterator[None]:
+    """Turn what the driver says of a database that cannot serve into a domain error."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeout) as error:
+        fact = unavailability(error)
+        if fact is None:
+            raise
+        raise fact from error
+    except sqlite3.Error as error:  # from the pragmas, which go past SQLAlchemy
+        fact = unavailability(DBAPIError("PRAGMA", None, error))
+        if fact is None:
+            raise
+        raise fact from error

@@ -1,0 +1,1 @@
+"""Alembic's environment; each revision is a file in versions/, named by its number."""

@@ -1,0 +1,23 @@
+"""What Alembic runs: every pending revision in one transaction, on the connection handed in."""
+
+from alembic import context
+
+from usersvc.db.models import metadata
+
+
+def run() -> None:
+    connection = context.config.attributes["connection"]
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        compare_type=True,
+        render_as_batch=connection.dialect.name == "sqlite",
+        # SQLite's DDL is transactional once the driver leaves BEGIN to us (see db/engine.py).
+        transactional_ddl=True,
+        transaction_per_migration=False,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+run()

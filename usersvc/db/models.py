@@ -1,0 +1,243 @@
+"""The schema, as tables of SQLAlchemy Core; the repositories speak to it, the migrations make it."""
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+
+from usersvc.db.types import UtcDateTime
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _one_of(column: str, *values: str) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("email", String(320), nullable=False),
+    Column("email_key", String(320), nullable=False),
+    Column("email_verified_at", UtcDateTime),
+    Column("username", String(32)),
+    Column("username_key", String(32)),
+    Column("role", String(16), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("password_hash", String(255)),
+    Column("invited_at", UtcDateTime),
+    Column("registered_at", UtcDateTime),
+    Column("activated_at", UtcDateTime),
+    Column("deactivated_at", UtcDateTime),
+    Column("password_changed_at", UtcDateTime),
+    Column("last_login_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    _one_of("role", "user", "moderator", "admin"),
+    _one_of("status", "pending", "invited", "active", "deactivated"),
+    Index("uq_users_email_key", "email_key", unique=True),
+    # A username is a wish until activation: only accounts that were ever active hold theirs.
+    Index(
+        "uq_users_username_key",
+        "username_key",
+        unique=True,
+        sqlite_where=text("activated_at IS NOT NULL"),
+        postgresql_where=text("activated_at IS NOT NULL"),
+    ),
+    Index("ix_users_created_at_id", "created_at", "id"),
+    Index("ix_users_status_registered_at", "status", "registered_at"),
+    Index(
+        "ix_users_active_admins",
+        "id",
+        sqlite_where=text("role = 'admin' AND status = 'active'"),
+        postgresql_where=text("role = 'admin' AND status = 'active'"),
+    ),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("rnd_digest", LargeBinary(32), nullable=False),
+    Column("rotated_at", UtcDateTime, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("last_used_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("absolute_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("end_reason", String(32)),
+    Column("ip", String(45)),
+    Column("user_agent", String(256)),
+    CheckConstraint("seq >= 1", name="seq"),
+    CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="end_reason"),
+    Index("ix_sessions_user_id_ended_at", "user_id", "ended_at"),
+    Index("ix_sessions_expires_at", "expires_at"),
+)
+
+link_tokens = Table(
+    "link_tokens",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("purpose", String(16), nullable=False),
+    Column("key_id", String(32), ForeignKey("keys.kid"), nullable=False),
+    Column("nonce", LargeBinary(16), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("used_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    _one_of("purpose", "activation", "invitation", "reset"),
+    Index("uq_link_tokens_digest", "digest", unique=True),
+    Index(
+        "uq_link_tokens_user_id_purpose",
+        "user_id",
+        "purpose",
+        unique=True,
+        sqlite_where=text("used_at IS NULL AND revoked_at IS NULL"),
+        postgresql_where=text("used_at IS NULL AND revoked_at IS NULL"),
+    ),
+    Index("ix_link_tokens_user_id", "user_id"),
+    Index("ix_link_tokens_key_id", "key_id"),
+    Index("ix_link_tokens_expires_at", "expires_at"),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("kid", String(32), primary_key=True),
+    Column("use", String(16), nullable=False),
+    Column("algorithm", String(16), nullable=False),
+    Column("public_jwk", JSON(none_as_null=True)),
+    Column("private_wrapped", LargeBinary, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("signs_from", UtcDateTime, nullable=False),
+    Column("retired_at", UtcDateTime),
+    Column("compromised_at", UtcDateTime),
+    _one_of("use", "access", "refresh", "link", "cursor", "throttle"),
+    Index(
+        "uq_keys_use",
+        "use",
+        unique=True,
+        sqlite_where=text("retired_at IS NULL"),
+        postgresql_where=text("retired_at IS NULL"),
+    ),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE")),
+    Column("address", String(320), nullable=False),
+    Column("link_token_id", Uuid, ForeignKey("link_tokens.id", ondelete="SET NULL")),
+    Column("data", JSON, nullable=False),
+    Column("message_id", String(128), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", UtcDateTime, nullable=False),
+    Column("lease_until", UtcDateTime),
+    Column("lease_owner", String(64)),
+    Column("last_error", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("give_up_at", UtcDateTime, nullable=False),
+    Column("sent_at", UtcDateTime),
+    # due: to be sent, or being sent under a lease; dead: given up; failed: refused for good;
+    # dropped: nothing to send any more.
+    _one_of("status", "due", "sent", "dead", "failed", "dropped"),
+    Index("uq_outbox_message_id", "message_id", unique=True),
+    Index("ix_outbox_user_id", "user_id"),
+    Index("ix_outbox_link_token_id", "link_token_id"),
+    Index("ix_outbox_status_created_at", "status", "created_at"),
+    Index(
+        "ix_outbox_next_attempt_at",
+        "next_attempt_at",
+        sqlite_where=text("status = 'due'"),
+        postgresql_where=text("status = 'due'"),
+    ),
+)
+
+# No foreign keys: an entry outlives whom it names.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor_kind", String(16), nullable=False),
+    Column("actor_id", Uuid),
+    Column("actor_name", String(64)),
+    Column("action", String(48), nullable=False),
+    Column("target_id", Uuid),
+    Column("ip", String(45)),
+    Column("outcome", String(48), nullable=False),
+    Column("request_id", String(64)),
+    Column("detail", JSON, nullable=False),
+    _one_of("actor_kind", "anonymous", "user", "operator", "job"),
+    Index("ix_audit_at_id", "at", "id"),
+    Index("ix_audit_target_id_id", "target_id", "id"),
+    Index("ix_audit_actor_id_id", "actor_id", "id"),
+    Index("ix_audit_action_id", "action", "id"),
+)
+
+throttle = Table(
+    "throttle",
+    metadata,
+    Column("kind", String(32), primary_key=True),
+    Column("key_digest", LargeBinary(32), primary_key=True),
+    Column("window_started_at", UtcDateTime, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("blocked_until", UtcDateTime),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Index("ix_throttle_expires_at", "expires_at"),
+)
+
+logins_from = Table(
+    "logins_from",
+    metadata,
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("network_digest", LargeBinary(32), primary_key=True),
+    Column("last_at", UtcDateTime, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("last_slot", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("counts", JSON, nullable=False),
+)
+
+instance = Table(
+    "instance",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("secret_check", LargeBinary(32), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)

@@ -1,0 +1,67 @@
+"""What differs between databases: column types, inserts that may meet a row, errors."""
+
+import sqlite3
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, DateTime, Dialect, Table, TypeDecorator
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from usersvc.errors import DatabaseBusy, DatabaseUnavailable, DomainError
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC in Python; text that sorts on SQLite, timestamptz on PostgreSQL."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return value.astimezone(UTC).replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def insert_if_absent(connection: Connection, table: Table, values: dict[str, Any], *, on: list[str]) -> bool:
+    """Insert unless a row with the same `on` columns stands; whether a row was inserted.
+
+    Unlike insert-and-catch it does not kill a transaction on PostgreSQL.
+    """
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table).values(**values).on_conflict_do_nothing(index_elements=on)
+    return connection.execute(statement).rowcount == 1
+
+
+_SQLITE_TROUBLE = {
+    sqlite3.SQLITE_READONLY: "The database is read-only.",
+    sqlite3.SQLITE_FULL: "The disk is full.",
+    sqlite3.SQLITE_CORRUPT: "The database file is damaged; restore it from a backup.",
+    sqlite3.SQLITE_NOTADB: "The database file is not a database.",
+    sqlite3.SQLITE_IOERR: "The database file cannot be read or written.",
+    sqlite3.SQLITE_CANTOPEN: "The database file cannot be opened.",
+    sqlite3.SQLITE_PERM: "The database file cannot be opened.",
+}
+
+
+def unavailability(error: DBAPIError | PoolTimeout) -> DomainError | None:
+    """The fact behind a database error that is nobody's mistake in a statement; None where it is a bug."""
+    if isinstance(error, PoolTimeout):
+        return DatabaseBusy(retry_after=1)
+    original = error.orig
+    code = getattr(original, "sqlite_errorcode", None)
+    if code is None:
+        return DatabaseUnavailable(retry_after=5) if error.connection_invalidated else None
+    primary = code & 0xFF  # The rest of the code tells which kind of it.
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return DatabaseBusy(retry_after=1)
+    message = _SQLITE_TROUBLE.get(primary)
+    return DatabaseUnavailable(message, retry_after=30) if message else None

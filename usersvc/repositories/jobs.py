@@ -1,0 +1,48 @@
+"""When each periodic job ran; several workers claim a slot here, and one gets it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, or_, select, update
+
+from usersvc.db.models import jobs
+from usersvc.db.types import insert_if_absent
+
+
+@dataclass(frozen=True)
+class Job:
+    name: str
+    last_slot: datetime | None
+    finished_at: datetime | None
+    counts: dict[str, Any]
+
+
+class Jobs:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def by_name(self, name: str) -> Job | None:
+        columns = [jobs.c[field] for field in Job.__dataclass_fields__]
+        row = self._connection.execute(select(*columns).where(jobs.c.name == name)).first()
+        return Job(*row) if row else None
+
+    def claim_slot(self, name: str, slot: datetime) -> bool:
+        """Whether this run of the job is ours: nobody claimed this slot or a later one before."""
+        self._ensure(name)
+        statement = (
+            update(jobs)
+            .where(jobs.c.name == name, or_(jobs.c.last_slot.is_(None), jobs.c.last_slot < slot))
+            .values(last_slot=slot)
+        )
+        return self._connection.execute(statement).rowcount == 1
+
+    def finish(self, name: str, *, at: datetime, counts: dict[str, int]) -> None:
+        self._ensure(name)
+        self._connection.execute(
+            update(jobs).where(jobs.c.name == name).values(finished_at=at, counts=counts)
+        )
+
+    def _ensure(self, name: str) -> None:
+        never: dict[str, Any] = {"name": name, "last_slot": None, "finished_at": None, "counts": {}}
+        insert_if_absent(self._connection, jobs, never, on=["name"])

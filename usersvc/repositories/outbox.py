@@ -1,0 +1,96 @@
+"""Mails to be sent, written in the transaction of what causes them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
+
+from usersvc.db.models import outbox
+
+
+@dataclass(frozen=True)
+class OutboxMail:
+    id: UUID
+    kind: str
+    user_id: UUID | None
+    address: str
+    link_token_id: UUID | None
+    data: dict[str, Any]
+    message_id: str
+    status: str
+    attempts: int
+    next_attempt_at: datetime
+    created_at: datetime
+    give_up_at: datetime
+    lease_until: datetime | None = None
+    lease_owner: str | None = None
+    last_error: str | None = None
+    sent_at: datetime | None = None
+
+
+_COLUMNS = [outbox.c[name] for name in OutboxMail.__dataclass_fields__]
+
+
+class Outbox:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def insert(self, mail: OutboxMail) -> None:
+        self._connection.execute(insert(outbox).values(**vars(mail)))
+
+    def there_is_mail(self, at: datetime) -> bool:
+        return self._connection.execute(select(outbox.c.id).where(*_due(at)).limit(1)).first() is not None
+
+    def claim_next(self, owner: str, *, at: datetime, lease_until: datetime) -> OutboxMail | None:
+        """Take the mail that is due longest, for as long as the lease lasts; nobody else gets it."""
+        due = (
+            select(outbox.c.id).where(*_due(at)).order_by(outbox.c.next_attempt_at).limit(1).scalar_subquery()
+        )
+        statement = (
+            update(outbox)
+            .where(outbox.c.id == due)
+            .values(lease_until=lease_until, lease_owner=owner, attempts=outbox.c.attempts + 1)
+            .returning(*_COLUMNS)
+        )
+        row = self._connection.execute(statement).first()
+        return OutboxMail(*row) if row else None
+
+    def settle(self, mail: OutboxMail, status: str, *, at: datetime, error: str | None = None) -> bool:
+        """Close a claimed mail. False where the lease was lost to another worker."""
+        sent_at = at if status == "sent" else None
+        return self._settle(mail, status=status, sent_at=sent_at, last_error=error)
+
+    def retry(self, mail: OutboxMail, *, next_attempt_at: datetime, error: str) -> bool:
+        return self._settle(mail, next_attempt_at=next_attempt_at, last_error=error)
+
+    def count_done_before(self, before: datetime) -> int:
+        counted = select(func.count()).select_from(outbox).where(*self._done(before))
+        return self._connection.execute(counted).scalar_one()
+
+    def delete_done_before(self, before: datetime, *, limit: int) -> int:
+        """Sent and dropped mails; what failed stays until an operator has seen it."""
+        chosen = select(outbox.c.id).where(*self._done(before)).limit(limit)
+        return self._connection.execute(delete(outbox).where(outbox.c.id.in_(chosen))).rowcount
+
+    def _done(self, before: datetime) -> tuple[Any, ...]:
+        return outbox.c.status.in_(("sent", "dropped")), outbox.c.created_at < before
+
+    def _settle(self, mail: OutboxMail, **values: Any) -> bool:
+        statement = (
+            update(outbox)
+            .where(
+                outbox.c.id == mail.id,
+                outbox.c.status == "due",
+                outbox.c.lease_owner == mail.lease_owner,
+                outbox.c.attempts == mail.attempts,
+            )
+            .values(lease_until=None, lease_owner=None, **values)
+        )
+        return self._connection.execute(statement).rowcount == 1
+
+
+def _due(at: datetime) -> tuple[Any, ...]:
+    free = or_(outbox.c.lease_until.is_(None), outbox.c.lease_until <= at)
+    return outbox.c.status == "due", outbox.c.next_attempt_at <= at, free

@@ -1,0 +1,95 @@
+"""Sessions: one row each, however often it is refreshed."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
+
+from usersvc.db.models import sessions, users
+from usersvc.repositories.users import COLUMNS as USER_COLUMNS
+from usersvc.repositories.users import User, user_from
+
+
+@dataclass(frozen=True)
+class Session:
+    id: UUID
+    user_id: UUID
+    seq: int
+    rnd_digest: bytes
+    rotated_at: datetime
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    absolute_at: datetime
+    ended_at: datetime | None
+    end_reason: str | None
+    ip: str | None
+    user_agent: str | None
+
+
+_COLUMNS = [sessions.c[name] for name in Session.__dataclass_fields__]
+
+
+class Sessions:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def with_user(self, session_id: UUID) -> tuple[User, Session] | None:
+        """The session and whose it is, in one read: every authenticated request makes it."""
+        joined = (
+            select(*USER_COLUMNS, *_COLUMNS)
+            .join_from(sessions, users, sessions.c.user_id == users.c.id)
+            .where(sessions.c.id == session_id)
+        )
+        row = self._connection.execute(joined).first()
+        return (user_from(row), Session(*row[len(USER_COLUMNS) :])) if row else None
+
+    def insert(self, session: Session) -> None:
+        self._connection.execute(insert(sessions).values(**vars(session)))
+
+    def rotate(self, session_id: UUID, *, seq: int, at: datetime, expires_at: datetime) -> bool:
+        """Take the step from `seq` to the next one; of several who try, one gets True."""
+        statement = (
+            update(sessions)
+            .where(sessions.c.id == session_id, sessions.c.seq == seq, sessions.c.ended_at.is_(None))
+            .values(seq=seq + 1, rotated_at=at, last_used_at=at, expires_at=expires_at)
+        )
+        return self._connection.execute(statement).rowcount == 1
+
+    def end(self, session_id: UUID, reason: str, *, at: datetime) -> bool:
+        return self._end(sessions.c.id == session_id, reason, at) == 1
+
+    def end_all(self, user_id: UUID, reason: str, *, at: datetime) -> int:
+        return self._end(sessions.c.user_id == user_id, reason, at)
+
+    def end_beyond(self, user_id: UUID, keep: int, *, at: datetime) -> int:
+        """End the least recently used sessions of a user, so that `keep` are left."""
+        surplus = (
+            select(sessions.c.id)
+            .where(sessions.c.user_id == user_id, sessions.c.ended_at.is_(None), sessions.c.expires_at > at)
+            .order_by(sessions.c.last_used_at.desc(), sessions.c.id.desc())
+            .offset(keep)
+        )
+        # PostgreSQL wants a limit-free subquery; SQLite wants LIMIT with OFFSET and makes its own.
+        return self._end(sessions.c.id.in_(surplus), "too many sessions", at)
+
+    def count_done_before(self, before: datetime) -> int:
+        counted = select(func.count()).select_from(sessions).where(self._done(before))
+        return self._connection.execute(counted).scalar_one()
+
+    def delete_done_before(self, before: datetime, *, limit: int) -> int:
+        chosen = select(sessions.c.id).where(self._done(before)).limit(limit)
+        return self._connection.execute(delete(sessions).where(sessions.c.id.in_(chosen))).rowcount
+
+    def _end(self, condition: Any, reason: str, at: datetime) -> int:
+        statement = (
+            update(sessions)
+            .where(condition, sessions.c.ended_at.is_(None))
+            .values(ended_at=at, end_reason=reason)
+        )
+        return self._connection.execute(statement).rowcount
+
+    def _done(self, before: datetime) -> Any:
+        return or_(sessions.c.ended_at < before, sessions.c.expires_at < before)
