@@ -1,0 +1,210 @@
+"""The core: settings, clock, database, keys and mail, wired together; no rules.
+
+A use case owns its transactions: `with core.read() as tx` and `with core.write() as tx`. This is
+the only file that commits.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from usersvc import logs
+from usersvc.clock import Clock
+from usersvc.db.engine import WAIT_SECONDS, Database
+from usersvc.errors import KeepWrites
+from usersvc.mail.messages import Messages
+from usersvc.mail.transports import Transport, transport_from
+from usersvc.repositories.audit import Audit, AuditEntry, WhoActs
+from usersvc.repositories.jobs import Jobs
+from usersvc.repositories.keys import Keys
+from usersvc.repositories.link_tokens import LinkTokens
+from usersvc.repositories.outbox import Outbox
+from usersvc.repositories.sessions import Sessions
+from usersvc.repositories.throttle import Throttle
+from usersvc.repositories.users import Users
+from usersvc.security.hashing_pool import HashingPool
+from usersvc.security.keys import KeyRing
+from usersvc.security.passwords import PasswordHasher, Policy
+from usersvc.security.secrets import new_id
+from usersvc.security.tokens import Tokens
+from usersvc.settings import Settings
+
+_log = logs.get("usersvc.core")
+
+
+class Tx:
+    """One transaction: the repositories on its connection, and its time."""
+
+    def __init__(self, connection: Connection, now: datetime) -> None:
+        self.connection = connection
+        self.now = now
+        self.rings = False
+
+    def ring(self) -> None:
+        """Wake a worker once this is committed: there may be mail."""
+        self.rings = True
+
+    def audit(
+        self, actor: WhoActs, action: str, *, target: UUID | None = None, outcome: str = "ok", **detail: Any
+    ) -> None:
+        """Write down what happened, in the transaction that makes it happen; never a secret."""
+        self.audit_entries.insert(
+            AuditEntry(
+                id=new_id(self.now),
+                at=self.now,
+                actor_kind=actor.kind,
+                actor_id=actor.user_id,
+                actor_name=actor.name,
+                action=action,
+                target_id=target,
+                ip=actor.ip,
+                outcome=outcome,
+                request_id=actor.request_id,
+                detail=detail,
+            )
+        )
+
+    @cached_property
+    def users(self) -> Users:
+        return Users(self.connection)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        return Sessions(self.connection)
+
+    @cached_property
+    def link_tokens(self) -> LinkTokens:
+        return LinkTokens(self.connection)
+
+    @cached_property
+    def keys(self) -> Keys:
+        return Keys(self.connection)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        return Outbox(self.connection)
+
+    @cached_property
+    def audit_entries(self) -> Audit:
+        return Audit(self.connection)
+
+    @cached_property
+    def throttle(self) -> Throttle:
+        return Throttle(self.connection)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        return Jobs(self.connection)
+
+
+class Core:
+    """What every use case takes first."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        database: Database,
+        hashing: HashingPool,
+        transport: Transport,
+        doorbell: Callable[[], None],
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.database = database
+        self.hashing = hashing
+        self.transport = transport
+        self.doorbell = doorbell
+        self.hasher = PasswordHasher(hashing, cost=settings.passwords.bcrypt_cost)
+        self._ring: KeyRing | None = None
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        """One snapshot of the database; cannot write."""
+        with self.database.reading() as connection:
+            yield Tx(connection, self.clock.now())
+
+    @contextmanager
+    def write(self, *, wait: float = WAIT_SECONDS) -> Iterator[Tx]:
+        """One transaction, committed at the end of the block and rolled back by any error.
+
+        Except for `raise KeepWrites(error)`: that commits, then raises `error`. Raises DatabaseBusy
+        where no turn to write comes within `wait` seconds; nothing was done then.
+        """
+        kept: KeepWrites | None = None
+        with self.database.writing(wait) as connection:
+            tx = Tx(connection, self.clock.now())
+            try:
+                yield tx
+            except KeepWrites as error:
+                kept = error
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+        if tx.rings:
+            self._ring_doorbell()
+        if kept:
+            raise kept.error
+
+    @property
+    def ring(self) -> KeyRing:
+        """The key ring. Set by services/keys.py when a process opens its database."""
+        if self._ring is None:
+            raise RuntimeError("the key ring was not opened: call services.keys.open_ring first")
+        return self._ring
+
+    @ring.setter
+    def ring(self, ring: KeyRing) -> None:
+        self._ring = ring
+        self.__dict__.pop("tokens", None)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        return Tokens(self.ring, issuer=self.settings.issuer, audience=self.settings.tokens.audience)
+
+    @cached_property
+    def policy(self) -> Policy:
+        limits = self.settings.passwords
+        return Policy(limits.min_length, limits.max_length, limits.min_score)
+
+    @cached_property
+    def messages(self) -> Messages:
+        return Messages(self.settings.templates_dir, sender=self.settings.mail.from_address)
+
+    def close(self) -> None:
+        self.hashing.close()
+        self.database.close()
+
+    def _ring_doorbell(self) -> None:
+        # The change is committed; a queue that cannot be rung only makes the mail wait for the sweep.
+        try:
+            self.doorbell()
+        except Exception:
+            _log.warning("doorbell failed", exc_info=True)
+
+
+def build(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    transport: Transport | None = None,
+    doorbell: Callable[[], None] | None = None,
+) -> Core:
+    """A core out of its settings; opens and makes nothing yet."""
+    threads = max(1, (os.cpu_count() or 1) // settings.server.workers)
+    return Core(
+        settings,
+        clock=clock or Clock(),
+        database=Database(settings.database_path),
+        hashing=HashingPool(threads=threads),
+        transport=transport or transport_from(settings),
+        doorbell=doorbell or (lambda: None),
+    )

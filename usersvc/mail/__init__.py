@@ -1,0 +1,1 @@
+"""Mail: a kind and its data become a message (messages.py), a message goes out (transports.py)."""

@@ -1,0 +1,63 @@
+"""Mails out of templates: a text and an HTML part from one kind and its data."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, parseaddr
+from pathlib import Path
+from typing import Any
+
+from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, StrictUndefined
+from jinja2.sandbox import SandboxedEnvironment
+
+_BUILT_IN = Path(__file__).parent / "templates"
+
+
+class Messages:
+    """Renders mails. Templates of the same name in `templates_dir` replace the built-in ones.
+
+    A kind is two files: KIND.txt, whose first line is the subject, and KIND.html.
+    """
+
+    def __init__(self, templates_dir: Path | None, *, sender: str) -> None:
+        folders: list[BaseLoader] = [FileSystemLoader(_BUILT_IN)]
+        if templates_dir:
+            folders.insert(0, FileSystemLoader(templates_dir))
+        self._environment = SandboxedEnvironment(
+            loader=ChoiceLoader(folders),
+            autoescape=lambda name: bool(name) and str(name).endswith(".html"),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._sender = parseaddr(sender)
+
+    def render(
+        self, kind: str, data: Mapping[str, Any], *, to: str, message_id: str, at: datetime
+    ) -> EmailMessage:
+        """Raises jinja2.TemplateError for a broken template, ValueError for an impossible address."""
+        subject, _, text = self._environment.get_template(f"{kind}.txt").render(data).partition("\n")
+        html = self._environment.get_template(f"{kind}.html").render(data)
+        message = EmailMessage(policy=SMTP)
+        message["From"] = _address(self._sender[1], self._sender[0])
+        # An Address, not a string: a comma in a string would become a second recipient.
+        message["To"] = _address(to)
+        message["Subject"] = subject.strip()
+        message["Date"] = format_datetime(at)
+        message["Message-ID"] = message_id
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
+        message.set_content(text.strip() + "\n", cte=_encoding(text))
+        message.add_alternative(html, subtype="html", cte=_encoding(html))
+        return message
+
+
+def _address(address: str, name: str = "") -> Address:
+    local, _, domain = address.rpartition("@")
+    return Address(display_name=name, username=local, domain=domain)
+
+
+def _encoding(text: str) -> str:
+    """ASCII goes as it is, so that a mail on disk can be read and its link copied whole."""
+    return "7bit" if text.isascii() and max(map(len, text.splitlines())) < 900 else "quoted-printable"

@@ -1,0 +1,74 @@
+"""How a finished message leaves: as a file, to the console, or into memory for tests."""
+
+import os
+import secrets
+import sys
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Protocol
+
+from usersvc.settings import Settings
+
+
+class Transport(Protocol):
+    def send(self, message: EmailMessage) -> str:
+        """Send to the one address in `To`; returns where it went, for the log. OSError: try again."""
+        ...
+
+
+class FileTransport:
+    """One `.eml` file a mail, readable by its owner alone, in a folder of the data directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def send(self, message: EmailMessage) -> str:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Named by its Message-ID: a mail that is sent twice is still one file.
+        name = str(message["Message-ID"]).strip("<>").partition("@")[0]
+        target = self._folder / f"{name}.eml"
+        draft = self._folder / f".{name}.{secrets.token_hex(4)}"
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(message.as_bytes())
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(target)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        return str(target)
+
+    def purge(self, before: float) -> int:
+        """Delete mails older than `before` (seconds since the epoch)."""
+        old = [path for path in self._folder.glob("*.eml") if path.stat().st_mtime < before]
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(old)
+
+
+class ConsoleTransport:
+    """To standard output, for a look at the mails while developing."""
+
+    def send(self, message: EmailMessage) -> str:
+        sys.stdout.write(f"\n{message.as_string()}\n")
+        sys.stdout.flush()
+        return "console"
+
+
+class MemoryTransport:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.sent: list[EmailMessage] = []
+
+    def send(self, message: EmailMessage) -> str:
+        self.sent.append(message)
+        return "memory"
+
+
+def transport_from(settings: Settings) -> Transport:
+    if settings.mail.transport == "console":
+        return ConsoleTransport()
+    return FileTransport(settings.mail_dir)
