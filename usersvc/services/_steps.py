@@ -1,0 +1,97 @@
+"""Steps that several use cases share. They take the caller's transaction; they never open one."""
+
+import base64
+import os
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from usersvc.core import Core, Tx
+from usersvc.repositories.link_tokens import LinkToken
+from usersvc.repositories.outbox import OutboxMail
+from usersvc.repositories.users import User
+from usersvc.security.keys import Use
+from usersvc.security.secrets import digest, keyed_digest, new_id
+
+GIVE_UP_AFTER = timedelta(hours=48)
+
+
+def may_mail(core: Core, tx: Tx, kind: str, email_key: str) -> bool:
+    """Count a mail of this kind to this address; False within the pause or over the hour's limit."""
+    limits = core.settings.throttle
+    return tx.throttle.take(
+        f"mail {kind}",
+        keyed_digest(core.ring.current(Use.THROTTLE).private, "mail", kind, email_key),
+        at=tx.now,
+        window=timedelta(hours=1),
+        most=limits.mails_per_hour,
+        pause=timedelta(seconds=limits.mail_seconds),
+    )
+
+
+def queue_mail(
+    core: Core,
+    tx: Tx,
+    kind: str,
+    *,
+    address: str,
+    user_id: UUID | None = None,
+    link_token_id: UUID | None = None,
+    data: dict[str, Any] | None = None,
+) -> None:
+    """Write the mail into the outbox, where it becomes true together with the rest of the transaction."""
+    mail_id = new_id(tx.now)
+    host = urlsplit(core.settings.public_url).hostname or "localhost"
+    tx.outbox.insert(
+        OutboxMail(
+            id=mail_id,
+            kind=kind,
+            user_id=user_id,
+            address=address,
+            link_token_id=link_token_id,
+            data=data or {},
+            message_id=f"<{mail_id}.{kind}@{host}>",
+            status="due",
+            attempts=0,
+            next_attempt_at=tx.now,
+            created_at=tx.now,
+            give_up_at=tx.now + GIVE_UP_AFTER,
+        )
+    )
+    tx.ring()
+
+
+def queue_activation_mail(core: Core, tx: Tx, user: User) -> None:
+    """Mail a fresh activation link; the older ones die with this transaction."""
+    tx.link_tokens.revoke_all(user.id, at=tx.now, purpose="activation")
+    lifetime = timedelta(hours=core.settings.registration.activation_hours)
+    token = _new_link_token(core, tx, user, "activation", lifetime)
+    tx.link_tokens.insert(token)
+    queue_mail(core, tx, "activation", address=user.email, user_id=user.id, link_token_id=token.id)
+
+
+def link_secret(core: Core, token: LinkToken) -> str | None:
+    """What the link of this row carries; None where its key is gone. Kept nowhere, made when needed."""
+    key = core.ring.by_kid(token.key_id, Use.LINK)
+    return _link_secret(key.private, token.purpose, token.id, token.nonce) if key else None
+
+
+def _new_link_token(core: Core, tx: Tx, user: User, purpose: str, lifetime: timedelta) -> LinkToken:
+    key = core.ring.current(Use.LINK)
+    token_id, nonce = new_id(tx.now), os.urandom(16)
+    return LinkToken(
+        id=token_id,
+        user_id=user.id,
+        purpose=purpose,
+        key_id=key.kid,
+        nonce=nonce,
+        digest=digest(_link_secret(key.private, purpose, token_id, nonce)),
+        created_at=tx.now,
+        expires_at=tx.now + lifetime,
+    )
+
+
+def _link_secret(key: bytes, purpose: str, token_id: UUID, nonce: bytes) -> str:
+    mac = keyed_digest(key, purpose, token_id.hex, nonce.hex())
+    return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()

@@ -1,0 +1,57 @@
+"""An account as its owner, an administrator or a command sees it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+from uuid import UUID
+
+from usersvc.core import Core
+from usersvc.errors import UserNotFound
+from usersvc.repositories.users import User
+from usersvc.services.actor import Actor
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user without what must not leave the services."""
+
+    id: UUID
+    email: str
+    email_verified: bool
+    username: str | None
+    role: str
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    last_login_at: datetime | None
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role == "admin"
+
+    @property
+    def is_active(self) -> bool:
+        return self.status == "active"
+
+    @classmethod
+    def of(cls, user: User) -> Self:
+        return cls(
+            id=user.id,
+            email=user.email,
+            email_verified=user.email_verified_at is not None,
+            username=user.username,
+            role=user.role,
+            status=user.status,
+            created_at=user.created_at,
+            updated_at=user.updated_at,
+            last_login_at=user.last_login_at,
+        )
+
+
+def show_own(core: Core, *, actor: Actor) -> Account:
+    """Raises UserNotFound for an actor who is no user."""
+    with core.read() as tx:
+        user = tx.users.by_id(actor.user_id) if actor.user_id else None
+    if user is None:
+        raise UserNotFound
+    return Account.of(user)

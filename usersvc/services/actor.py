@@ -1,0 +1,51 @@
+"""Who acts, and what each role may do."""
+
+import ipaddress
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+from uuid import UUID
+
+PERMISSIONS: dict[str, list[str]] = {
+    "user": [],
+    "moderator": ["content:manage"],
+    "admin": ["content:manage", "users:read", "users:write", "roles:write", "audit:read"],
+}
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Plain values that a face knows; every audit entry names one."""
+
+    kind: Literal["anonymous", "user", "operator", "job"]
+    user_id: UUID | None = None
+    session_id: UUID | None = None
+    name: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    request_id: str | None = None
+
+    @classmethod
+    def operator(cls, name: str) -> Self:
+        return cls("operator", name=name)
+
+    @classmethod
+    def job(cls, name: str) -> Self:
+        return cls("job", name=name)
+
+    def signed_in(self, user_id: UUID, session_id: UUID) -> Self:
+        return replace(self, kind="user", user_id=user_id, session_id=session_id)
+
+    @property
+    def network(self) -> str | None:
+        """The IPv4 address or the IPv6 /64 that the actor comes from; mapped addresses count as IPv4."""
+        if self.ip is None:
+            return None
+        try:
+            address = ipaddress.ip_address(self.ip.partition("%")[0])
+        except ValueError:
+            return self.ip
+        if isinstance(address, ipaddress.IPv6Address):
+            if address.ipv4_mapped:
+                return str(address.ipv4_mapped)
+            return str(ipaddress.ip_network((address, 64), strict=False))
+        return str(address)

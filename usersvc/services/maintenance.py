@@ -1,0 +1,131 @@
+"""Purging: what has served its time is deleted, in small batches, by a job or by hand."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from usersvc import logs
+from usersvc.core import Core, Tx
+from usersvc.mail.transports import FileTransport
+from usersvc.services.actor import Actor
+
+JOB = "purge_expired"
+BATCH = 1000
+# Between two batches others get to write.
+PAUSE_SECONDS = 0.02
+
+_log = logs.get("usersvc.maintenance")
+
+
+@dataclass(frozen=True)
+class _Purge:
+    """One kind of rows: how many are due, and one batch of them deleted."""
+
+    kind: str
+    count: Callable[[Tx], int]
+    delete: Callable[[Tx], int]
+
+
+def purge(
+    core: Core,
+    *,
+    actor: Actor,
+    dry_run: bool = False,
+    progress: Callable[[str, int], None] = lambda kind, rows: None,
+) -> dict[str, int]:
+    """Delete what expired; the rows deleted (with `dry_run`: that would be) per kind.
+
+    Every batch is a transaction of its own, so that a purge that is stopped has done what it said.
+    `progress` hears of every batch.
+    """
+    counts = {}
+    for kind in _kinds(core):
+        counts[kind.kind] = _count(core, kind) if dry_run else _delete(core, kind, progress)
+    if not dry_run:
+        counts["mail files"] = _purge_mail_files(core)
+        with core.write() as tx:
+            tx.jobs.finish(JOB, at=tx.now, counts=counts)
+            tx.audit(actor, "purged", counts=counts)
+        _log.info("purged", **{kind.replace(" ", "_"): rows for kind, rows in counts.items()})
+    return counts
+
+
+def purge_slot(core: Core, slot: datetime, *, actor: Actor) -> dict[str, int] | None:
+    """The purge of one slot of the schedule; None where another worker has it or had it."""
+    with core.write() as tx:
+        if not tx.jobs.claim_slot(JOB, slot):
+            return None
+    return purge(core, actor=actor)
+
+
+def last_slot(core: Core) -> datetime | None:
+    """The slot that was purged last, by any worker."""
+    with core.read() as tx:
+        job = tx.jobs.by_name(JOB)
+    return job.last_slot if job else None
+
+
+def _kinds(core: Core) -> list[_Purge]:
+    keep = core.settings.retention
+    now = core.clock.now()
+    pending, sessions, outbox, audit = (
+        now - timedelta(days=days)
+        for days in (keep.pending_days, keep.sessions_days, keep.outbox_days, keep.audit_days)
+    )
+    return [
+        _Purge(
+            "link tokens",
+            lambda tx: tx.link_tokens.count_done_before(now),
+            lambda tx: tx.link_tokens.delete_done_before(now, limit=BATCH),
+        ),
+        _Purge(
+            "sessions",
+            lambda tx: tx.sessions.count_done_before(sessions),
+            lambda tx: tx.sessions.delete_done_before(sessions, limit=BATCH),
+        ),
+        _Purge(
+            "pending accounts",
+            lambda tx: tx.users.count_abandoned(pending, at=now),
+            lambda tx: tx.users.delete_abandoned(pending, at=now, limit=BATCH),
+        ),
+        _Purge(
+            "outbox",
+            lambda tx: tx.outbox.count_done_before(outbox),
+            lambda tx: tx.outbox.delete_done_before(outbox, limit=BATCH),
+        ),
+        _Purge(
+            "throttle",
+            lambda tx: tx.throttle.count_expired(now),
+            lambda tx: tx.throttle.delete_expired(now, limit=BATCH),
+        ),
+        _Purge(
+            "audit",
+            lambda tx: tx.audit_entries.count_before(audit),
+            lambda tx: tx.audit_entries.delete_before(audit, limit=BATCH),
+        ),
+    ]
+
+
+def _count(core: Core, kind: _Purge) -> int:
+    with core.read() as tx:
+        return kind.count(tx)
+
+
+def _delete(core: Core, kind: _Purge, progress: Callable[[str, int], None]) -> int:
+    total = 0
+    while True:
+        with core.write() as tx:
+            deleted = kind.delete(tx)
+        total += deleted
+        progress(kind.kind, deleted)
+        if deleted < BATCH:
+            return total
+        time.sleep(PAUSE_SECONDS)
+
+
+def _purge_mail_files(core: Core) -> int:
+    if not isinstance(core.transport, FileTransport):
+        return 0
+    before = core.clock.now() - timedelta(days=core.settings.retention.outbox_days)
+    return core.transport.purge(before.timestamp())

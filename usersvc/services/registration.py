@@ -1,0 +1,208 @@
+"""Registering, asking for another link, activating.
+
+Nobody learns here whether an address is known: every branch of a registration takes one bcrypt and
+one transaction and gives one answer; what differs goes to the owner by mail. Nobody gets into an
+account under an address that is not his, whether he registers first, in between or last.
+"""
+
+from dataclasses import dataclass, replace
+
+from usersvc.core import Core, Tx
+from usersvc.errors import (
+    EmailTaken,
+    InvalidLink,
+    Overloaded,
+    PasswordRequired,
+    RegistrationClosed,
+    UsernameTaken,
+)
+from usersvc.repositories.link_tokens import LinkToken
+from usersvc.repositories.users import User
+from usersvc.security.secrets import digest, new_id
+from usersvc.services import _steps
+from usersvc.services.accounts import Account
+from usersvc.services.actor import Actor
+from usersvc.services.names import Address, parse_email, parse_username
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What a stranger asked for, checked as far as it can be without knowing who he is."""
+
+    address: Address
+    username: str | None
+    password_hash: str | None
+    """None where the password was verified against a pending account instead."""
+    repeats: User | None
+    """The pending account as it was when its password was verified with success."""
+    met: User | None
+    """The account that stood under the address when the password was hashed or verified."""
+
+
+def register(
+    core: Core, *, email: str, password: str, username: str | None = None, actor: Actor
+) -> Account | None:
+    """Register an address; None where a mail tells the rest, the account where activation is off.
+
+    Raises RegistrationClosed, InvalidEmail, InvalidUsername, WeakPassword, UsernameTaken, Overloaded;
+    EmailTaken only where activation is off.
+    """
+    settings = core.settings.registration
+    if not settings.enabled:
+        raise RegistrationClosed
+    address = parse_email(email, special_domains=settings.special_domains)
+    username = parse_username(username) if username else None
+    core.policy.check(password, email=address.email, username=username)
+    _require_free_username(core, username)
+    if not settings.activation:
+        return _register_active(core, address, username, password, actor)
+    for attempt in (1, 2):
+        wish = _hash_or_verify(core, address, username, password, actor)
+        if _write_down(core, wish, actor, final=attempt == 2):
+            return None
+    raise Overloaded(retry_after=1)
+
+
+def resend_activation(core: Core, *, email: str, actor: Actor) -> None:
+    """Ask for another activation link; looks nobody up, a job does the rest. Raises InvalidEmail."""
+    address = parse_email(email, special_domains=core.settings.registration.special_domains)
+    with core.write() as tx:
+        _steps.queue_mail(core, tx, "resend_activation", address=address.key)
+        tx.audit(actor, "activation.requested")
+
+
+def activate(core: Core, *, token: str, password: str | None = None, actor: Actor) -> Account:
+    """Spend an activation link. `password` counts only for an account that has none, and then must be given.
+
+    Raises InvalidLink; PasswordRequired, WeakPassword and Overloaded, after which the link still works.
+    """
+    link, user = _find_link(core, token)
+    password_hash = user.password_hash
+    if password_hash is None:
+        if password is None:
+            raise PasswordRequired
+        core.policy.check(password, email=user.email, username=user.username)
+        password_hash = core.hasher.hash(password, client=actor.network)
+    with core.write() as tx:
+        if not tx.link_tokens.use(link.id, at=tx.now):
+            raise InvalidLink
+        if not tx.users.activate(user, email_verified_at=tx.now, password_hash=password_hash, at=tx.now):
+            # Registered again in this moment: the account is another one's wish now, the link stays.
+            raise PasswordRequired
+        tx.audit(actor, "user.activated", target=user.id)
+        activated = tx.users.by_id(user.id)
+    return Account.of(activated or user)
+
+
+def needs_password(core: Core, *, token: str) -> bool:
+    """Whether activating with this link asks for a password too. Raises InvalidLink; spends nothing."""
+    return _find_link(core, token)[1].password_hash is None
+
+
+def _require_free_username(core: Core, username: str | None) -> None:
+    # Before the address is looked at, so that the answer cannot depend on it.
+    if username is None:
+        return
+    with core.read() as tx:
+        if tx.users.by_username_key(username):
+            raise UsernameTaken
+
+
+def _hash_or_verify(core: Core, address: Address, username: str | None, password: str, actor: Actor) -> _Wish:
+    """One bcrypt, whoever the address belongs to."""
+    with core.read() as tx:
+        met = tx.users.by_email_key(address.key)
+    if met and _replaceable(met) and met.password_hash:
+        same = core.hasher.verify(password, met.password_hash, client=actor.network)
+        return _Wish(address, username, None, met if same else None, met)
+    return _Wish(address, username, core.hasher.hash(password, client=actor.network), None, met)
+
+
+def _write_down(core: Core, wish: _Wish, actor: Actor, *, final: bool) -> bool:
+    """False where the account changed since the password was looked at; a `final` try settles that too."""
+    with core.write() as tx:
+        user = _new_user(tx, wish, status="pending")
+        if wish.met is None and tx.users.insert(user):
+            tx.audit(actor, "user.registered", target=user.id)
+            _mail_activation(core, tx, user)
+            return True
+        known = tx.users.by_email_key(wish.address.key)
+        if known is None or (_replaceable(known) and _changed(known, wish.met) and not final):
+            return False
+        _register_again(core, tx, known, wish, actor)
+        return True
+
+
+def _register_again(core: Core, tx: Tx, known: User, wish: _Wish, actor: Actor) -> None:
+    """The table of what registering a known address does; the caller always gets the same answer."""
+    tx.ring()
+    tx.audit(actor, "user.registered_again", target=known.id)
+    if _replaceable(known):
+        same_person = wish.repeats is not None and wish.repeats.password_hash == known.password_hash
+        tx.users.register_again(
+            known,
+            username=(wish.username or known.username) if same_person else None,
+            password_hash=known.password_hash if same_person else None,
+            at=tx.now,
+        )
+        _mail_activation(core, tx, known)
+    elif known.status == "active" and _steps.may_mail(core, tx, "already_registered", known.email_key):
+        _steps.queue_mail(core, tx, "already_registered", address=known.email, user_id=known.id)
+
+
+def _register_active(
+    core: Core, address: Address, username: str | None, password: str, actor: Actor
+) -> Account:
+    password_hash = core.hasher.hash(password, client=actor.network)
+    wish = _Wish(address, username, password_hash, None, None)
+    with core.write() as tx:
+        user = replace(_new_user(tx, wish, status="active"), activated_at=tx.now, password_changed_at=tx.now)
+        if not tx.users.insert(user):
+            raise EmailTaken
+        tx.audit(actor, "user.registered", target=user.id)
+    return Account.of(user)
+
+
+def _mail_activation(core: Core, tx: Tx, user: User) -> None:
+    # Within the pause the older link keeps working: it dies only when a new one is on its way.
+    if _steps.may_mail(core, tx, "activation", user.email_key):
+        _steps.queue_activation_mail(core, tx, user)
+
+
+def _replaceable(user: User) -> bool:
+    """Only what a stranger made and nobody ever activated may be made over by the next stranger."""
+    return user.status == "pending" and user.role == "user" and user.invited_at is None
+
+
+def _changed(known: User, met: User | None) -> bool:
+    return met is None or met.id != known.id or met.password_hash != known.password_hash
+
+
+def _new_user(tx: Tx, wish: _Wish, *, status: str) -> User:
+    return User(
+        id=new_id(tx.now),
+        email=wish.address.email,
+        email_key=wish.address.key,
+        email_verified_at=None,
+        username=wish.username,
+        role="user",
+        status=status,
+        password_hash=wish.password_hash,
+        invited_at=None,
+        registered_at=tx.now,
+        activated_at=None,
+        deactivated_at=None,
+        password_changed_at=None,
+        last_login_at=None,
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+
+
+def _find_link(core: Core, token: str) -> tuple[LinkToken, User]:
+    with core.read() as tx:
+        link = tx.link_tokens.by_digest("activation", digest(token))
+        user = tx.users.by_id(link.user_id) if link else None
+    if link is None or user is None or not link.lives(core.clock.now()) or user.status != "pending":
+        raise InvalidLink
+    return link, user

@@ -1,0 +1,134 @@
+"""Sessions: continued with a refresh token, ended by logging out."""
+
+import hmac
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from usersvc.core import Core, Tx
+from usersvc.errors import InvalidToken, KeepWrites, SessionEnded, TokenExpired, TokenReused
+from usersvc.repositories.sessions import Session
+from usersvc.repositories.users import User
+from usersvc.security.secrets import digest
+from usersvc.security.tokens import RefreshClaims
+from usersvc.services import _steps
+from usersvc.services.actor import PERMISSIONS, Actor
+
+
+@dataclass(frozen=True)
+class TokenPair:
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    """Seconds."""
+    refresh_expires_in: int
+    """Seconds."""
+
+
+def refresh(core: Core, *, refresh_token: str, actor: Actor) -> TokenPair:
+    """Take the next step of a session.
+
+    The same token sent again within the grace gets the same successor, so that parallel tabs and
+    a lost answer log nobody out. Later than that it was copied: the session ends, its owner is told.
+    Raises InvalidToken, TokenExpired, SessionEnded, TokenReused. A refresh whose transaction failed
+    can be repeated.
+    """
+    claims = core.tokens.read_refresh(refresh_token)
+    with core.write() as tx:
+        if claims.expires_at <= tx.now.timestamp():
+            raise TokenExpired
+        user, session = _find(tx, claims)
+        if session.ended_at is not None or session.expires_at <= tx.now or user.status != "active":
+            raise SessionEnded
+        session = _step(core, tx, session, claims, actor)
+    return mint(core, user, session, claims.rnd, at=tx.now)
+
+
+def log_out(core: Core, *, refresh_token: str, actor: Actor) -> None:
+    """End the session of this token; a token that is old, ended, expired or no token at all is fine."""
+    try:
+        claims = core.tokens.read_refresh(refresh_token)
+        with core.write() as tx:
+            user, session = _find(tx, claims)
+            if tx.sessions.end(session.id, "logged out", at=tx.now):
+                tx.audit(actor.signed_in(user.id, session.id), "session.logged_out", target=user.id)
+    except (InvalidToken, SessionEnded):
+        return
+
+
+def log_out_everywhere(core: Core, *, actor: Actor) -> int:
+    """End all sessions of the actor, his own too; how many those were."""
+    if actor.user_id is None:
+        raise SessionEnded
+    with core.write() as tx:
+        ended = tx.sessions.end_all(actor.user_id, "logged out everywhere", at=tx.now)
+        tx.audit(actor, "session.logged_out_everywhere", target=actor.user_id, sessions=ended)
+    return ended
+
+
+def mint(core: Core, user: User, session: Session, rnd: str, *, at: datetime) -> TokenPair:
+    """The tokens of a session as its row stands."""
+    access_until = at + timedelta(minutes=core.settings.tokens.access_minutes)
+    access_token = core.tokens.sign_access(
+        user_id=user.id,
+        session_id=session.id,
+        role=user.role,
+        permissions=PERMISSIONS[user.role],
+        at=at,
+        expires_at=access_until,
+    )
+    refresh_token = core.tokens.sign_refresh(
+        user_id=user.id,
+        session_id=session.id,
+        seq=session.seq,
+        rnd=rnd,
+        at=session.rotated_at,
+        expires_at=session.expires_at,
+    )
+    return TokenPair(
+        access_token,
+        refresh_token,
+        expires_in=int((access_until - at).total_seconds()),
+        refresh_expires_in=max(0, int((session.expires_at - at).total_seconds())),
+    )
+
+
+def _find(tx: Tx, claims: RefreshClaims) -> tuple[User, Session]:
+    found = tx.sessions.with_user(claims.session_id)
+    if found is None:
+        raise SessionEnded
+    user, session = found
+    if user.id != claims.user_id or not hmac.compare_digest(session.rnd_digest, digest(claims.rnd)):
+        raise InvalidToken
+    return user, session
+
+
+def _step(core: Core, tx: Tx, session: Session, claims: RefreshClaims, actor: Actor) -> Session:
+    """The session after this refresh: rotated now, or a moment ago by the same token."""
+    idle = timedelta(days=core.settings.sessions.idle_days)
+    expires_at = min(tx.now + idle, session.absolute_at)
+    if tx.sessions.rotate(session.id, seq=claims.seq, at=tx.now, expires_at=expires_at):
+        return replace(
+            session, seq=claims.seq + 1, rotated_at=tx.now, last_used_at=tx.now, expires_at=expires_at
+        )
+    user, session = _find(tx, claims)
+    grace = timedelta(seconds=core.settings.tokens.refresh_grace_seconds)
+    if claims.seq == session.seq - 1 and abs(tx.now - session.rotated_at) <= grace:
+        return session
+    if claims.seq >= session.seq or session.ended_at is not None:
+        # Ended in this moment; or the token is newer than the backup that this database came from.
+        raise SessionEnded
+    _end_reused(core, tx, user, session, actor)
+    raise KeepWrites(TokenReused())
+
+
+def _end_reused(core: Core, tx: Tx, user: User, session: Session, actor: Actor) -> None:
+    if not tx.sessions.end(session.id, "refresh token reused", at=tx.now):
+        return
+    tx.audit(
+        actor, "session.ended_after_reuse", target=user.id, outcome="TOKEN_REUSED", session=str(session.id)
+    )
+    data = {
+        "device": session.user_agent or "unknown",
+        "logged_in_at": f"{session.created_at:%Y-%m-%d %H:%M} UTC",
+    }
+    _steps.queue_mail(core, tx, "session_ended", address=user.email, user_id=user.id, data=data)
