@@ -114,7 +114,7 @@ class Core:
         database: Database,
         hashing: HashingPool,
         transport: Transport,
-        doorbell: Callable[[], None],
+        doorbell: Callable[[], object],
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -196,7 +196,7 @@ def build(
     *,
     clock: Clock | None = None,
     transport: Transport | None = None,
-    doorbell: Callable[[], None] | None = None,
+    doorbell: Callable[[], object] | None = None,
 ) -> Core:
     """A core out of its settings; opens and makes nothing yet."""
     threads = max(1, (os.cpu_count() or 1) // settings.server.workers)

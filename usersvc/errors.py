@@ -182,3 +182,18 @@ class SchemaOutdated(DomainError):
 class SchemaTooNew(DomainError):
     kind = Kind.UNAVAILABLE
     message = "The database was made by a newer usersvc: install that version."
+
+
+class AddressInUse(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "Something else listens on this address already."
+
+
+class NoAddress(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "This address cannot be listened on."
+
+
+class OtherSystemUser(DomainError):
+    kind = Kind.FORBIDDEN
+    message = "The data directory belongs to another system user."

@@ -5,10 +5,7 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-from usersvc.core import Core
-from usersvc.errors import UserNotFound
 from usersvc.repositories.users import User
-from usersvc.services.actor import Actor
 
 
 @dataclass(frozen=True)
@@ -46,12 +43,3 @@ class Account:
             updated_at=user.updated_at,
             last_login_at=user.last_login_at,
         )
-
-
-def show_own(core: Core, *, actor: Actor) -> Account:
-    """Raises UserNotFound for an actor who is no user."""
-    with core.read() as tx:
-        user = tx.users.by_id(actor.user_id) if actor.user_id else None
-    if user is None:
-        raise UserNotFound
-    return Account.of(user)

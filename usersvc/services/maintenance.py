@@ -47,7 +47,8 @@ def purge(
         with core.write() as tx:
             tx.jobs.finish(JOB, at=tx.now, counts=counts)
             tx.audit(actor, "purged", counts=counts)
-        _log.info("purged", **{kind.replace(" ", "_"): rows for kind, rows in counts.items()})
+        if any(counts.values()):
+            _log.info("purged", **{kind.replace(" ", "_"): rows for kind, rows in counts.items()})
     return counts
 
 

@@ -1,0 +1,192 @@
+"""The rules of the house that import contracts cannot see (docs/architecture.md). Each says how to keep it."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "usersvc"
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if "versions" not in path.parts)
+
+Rule = Callable[[str, ast.AST], bool]
+
+
+def _calls(name: str) -> Callable[[ast.AST], bool]:
+    def matches(node: ast.AST) -> bool:
+        if not isinstance(node, ast.Call):
+            return False
+        called = node.func
+        return getattr(called, "attr", None) == name or getattr(called, "id", None) == name
+
+    return matches
+
+
+def _is_attribute(owner: str, name: str) -> Callable[[ast.AST], bool]:
+    def matches(node: ast.AST) -> bool:
+        return (
+            isinstance(node, ast.Attribute)
+            and node.attr == name
+            and isinstance(node.value, ast.Name)
+            and node.value.id == owner
+        )
+
+    return matches
+
+
+def _imports_inside_functions(node: ast.AST) -> bool:
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return False
+    return any(isinstance(inner, ast.Import | ast.ImportFrom) for inner in ast.walk(node))
+
+
+def _swallows_everything(node: ast.AST) -> bool:
+    if not isinstance(node, ast.ExceptHandler):
+        return False
+    broad = node.type is None or getattr(node.type, "id", "") in ("Exception", "BaseException")
+    return broad and all(isinstance(line, ast.Pass | ast.Continue) for line in node.body)
+
+
+def _compares_a_secret(node: ast.AST) -> bool:
+    """`==` on a secret tells by its time how much of it was right: hmac.compare_digest, or look it up."""
+    if not isinstance(node, ast.Compare) or not any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
+        return False
+    names = {
+        getattr(side, "attr", getattr(side, "id", ""))
+        for side in (node.left, *node.comparators)
+        if not isinstance(side, ast.Constant)
+    }
+    return any(name.endswith(("secret", "digest", "rnd", "signature", "_token")) for name in names)
+
+
+# What, where it may stand, and why there.
+RULES: dict[str, tuple[Callable[[ast.AST], bool], list[str]]] = {
+    "commits stand in core.py": (_calls("commit"), ["core.py"]),
+    "rollbacks stand in core.py": (_calls("rollback"), ["core.py"]),
+    "SQL is built in repositories/ and db/": (_calls("select"), ["repositories/", "db/"]),
+    "SQL is run in repositories/ and db/": (_calls("execute"), ["repositories/", "db/", "jobs/queue.py"]),
+    "the environment is read in configuration.py": (_is_attribute("os", "environ"), ["configuration.py"]),
+    "the environment is read once": (_calls("getenv"), []),
+    "the time is read in clock.py": (_is_attribute("datetime", "now"), ["clock.py"]),
+    "the time is not read as utcnow": (_is_attribute("datetime", "utcnow"), []),
+    "the time is not read as time.time": (_is_attribute("time", "time"), []),
+    # The two that start processes, and Alembic, whose import is slow.
+    "imports stand at the top": (_imports_inside_functions, ["cli/server.py", "cli/opening.py"]),
+    "no error is swallowed": (_swallows_everything, []),
+    "secrets are not compared with ==": (_compares_a_secret, ["repositories/"]),
+    # docs/decisions/0001: one read by key, nothing else, in the event loop.
+    "the event loop reads in place for /users/me alone": (_calls("read_in_place"), ["api/me.py"]),
+}
+
+
+def _offenders(rule: str, files: list[Path] = FILES) -> Iterator[str]:
+    matches, allowed = RULES[rule]
+    for path in files:
+        place = path.relative_to(PACKAGE).as_posix()
+        if place.startswith(tuple(allowed)):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if matches(node):
+                yield f"{place}:{getattr(node, 'lineno', 0)}"
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_code_keeps_the_rule(rule: str) -> None:
+    assert list(_offenders(rule)) == []
+
+
+BROKEN = {
+    "commits stand in core.py": "connection.commit()",
+    "rollbacks stand in core.py": "tx.rollback()",
+    "SQL is built in repositories/ and db/": "q = select(users)",
+    "SQL is run in repositories/ and db/": "connection.execute(q)",
+    "the environment is read in configuration.py": "x = os.environ['X']",
+    "the environment is read once": "x = os.getenv('X')",
+    "the time is read in clock.py": "x = datetime.now()",
+    "the time is not read as utcnow": "x = datetime.utcnow()",
+    "the time is not read as time.time": "x = time.time()",
+    "imports stand at the top": "def f():\n    import os",
+    "no error is swallowed": "try:\n    f()\nexcept Exception:\n    pass",
+    "secrets are not compared with ==": "x = row.digest == given",
+    "the event loop reads in place for /users/me alone": "read_in_place(request, bearer, f)",
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_rule_sees_what_breaks_it(rule: str) -> None:
+    matches, _ = RULES[rule]
+    assert any(matches(node) for node in ast.walk(ast.parse(BROKEN[rule])))
+
+
+def test_use_cases_do_not_call_use_cases_transactions_do_not_nest() -> None:
+    """A `with core.write()` inside a `with core.read()` or `core.write()` would wait for itself."""
+    opening = ("read", "write")
+
+    def opens(node: ast.AST) -> bool:
+        return isinstance(node, ast.With) and any(
+            isinstance(item.context_expr, ast.Call)
+            and isinstance(item.context_expr.func, ast.Attribute)
+            and item.context_expr.func.attr in opening
+            and getattr(item.context_expr.func.value, "id", "") == "core"
+            for item in node.items
+        )
+
+    nested = [
+        f"{path.name}:{outer.lineno}"
+        for path in FILES
+        for outer in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(outer, ast.With) and opens(outer)
+        for inner in ast.walk(outer)
+        if inner is not outer and opens(inner)
+    ]
+    assert nested == []
+
+
+def test_steps_take_the_transaction_and_never_open_one() -> None:
+    steps = (PACKAGE / "services" / "_steps.py").read_text(encoding="utf-8")
+    assert "core.write(" not in steps
+    assert "core.read(" not in steps
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [path.name for path in FILES if not ast.get_docstring(ast.parse(path.read_text("utf-8")))]
+    assert silent == []
+
+
+def test_no_file_became_a_place_where_everything_lands() -> None:
+    """A smell turned into a fence far out: cut by capability before this."""
+    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {name: lines for name, lines in lengths.items() if lines > 400} == {}
+
+
+def test_help_loads_neither_the_web_stack_nor_the_queue_nor_alembic() -> None:
+    code = (
+        "import sys; from usersvc.cli.app import app; from typer.testing import CliRunner; "
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0; "
+        "print([m for m in ('fastapi', 'starlette', 'uvicorn', 'huey', 'alembic') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_each_import_contract_is_seen_to_break(tmp_path: Path) -> None:
+    """A copy of the package with one forbidden import for each contract breaks every one of them."""
+    copy = tmp_path / "usersvc"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("static", "__pycache__"))
+    shutil.copy(PACKAGE.parent / "pyproject.toml", tmp_path)
+    for place, forbidden in (
+        ("repositories/users.py", "import usersvc.services.login"),
+        ("api/me.py", "import usersvc.repositories.users"),
+        ("services/login.py", "import fastapi"),
+        ("services/sessions.py", "import rich"),
+        ("core.py", "import huey"),
+    ):
+        path = copy / place
+        path.write_text(f"{path.read_text('utf-8')}\n{forbidden}\n", encoding="utf-8")
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
+    environ = {"PYTHONPATH": str(tmp_path), "PATH": "", "COLUMNS": "200"}
+    found = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert "Contracts: 0 kept, 5 broken." in found.stdout

@@ -1,0 +1,128 @@
+"""From a request to one use case: who calls, on which threads, in one hop."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, TypeVar
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from usersvc.core import Core
+from usersvc.errors import InvalidToken, Overloaded
+from usersvc.services.actor import Actor
+from usersvc.services.authentication import authenticate
+
+Result = TypeVar("Result")
+
+PREFIX = "/api/v1"
+WAIT_SECONDS = 3.0
+_unlimited = CapacityLimiter(math.inf)
+
+_bearer = HTTPBearer(auto_error=False, description="An access token, as logging in gives it.")
+BearerToken = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+class Threads:
+    """Three kinds of threads, apart, so that no kind of work can take the others' away.
+
+    Those that wait for a password to be hashed, those of ordinary use cases, those of long reads.
+    """
+
+    def __init__(self) -> None:
+        # More than the hashing pool lets in, so that its honest "overloaded" comes at once.
+        self.hashing = CapacityLimiter(32)
+        self.ordinary = CapacityLimiter(24)
+        self.long_reads = CapacityLimiter(4)
+
+
+class Face:
+    """What the routes find in `request.app.state.face`."""
+
+    def __init__(self, core: Core, *, draining: Callable[[], bool]) -> None:
+        self.core = core
+        self.threads = Threads()
+        self.draining = draining
+
+
+def face_of(request: Request) -> Face:
+    face: Face = request.app.state.face
+    return face
+
+
+def caller(request: Request) -> Actor:
+    """Whoever sent this, not known yet."""
+    return Actor(
+        "anonymous",
+        ip=request.client.host if request.client else None,
+        user_agent=request.headers.get("user-agent"),
+        request_id=request.state.request_id,
+    )
+
+
+async def run(request: Request, use_case: Callable[..., Result], /, **values: Any) -> Result:
+    """A use case that anybody may call, on an ordinary thread."""
+    face = face_of(request)
+    return await _in_thread(
+        face.threads.ordinary, partial(use_case, face.core, **values, actor=caller(request))
+    )
+
+
+async def run_hashing(request: Request, use_case: Callable[..., Result], /, **values: Any) -> Result:
+    """A use case that hashes or verifies a password."""
+    face = face_of(request)
+    return await _in_thread(
+        face.threads.hashing, partial(use_case, face.core, **values, actor=caller(request))
+    )
+
+
+async def run_signed_in(
+    request: Request, bearer: BearerToken, use_case: Callable[..., Result], /, **values: Any
+) -> Result:
+    """A use case of the bearer's own; finding out who he is takes place in the same thread.
+
+    Raises InvalidToken, TokenExpired, SessionEnded besides what the use case raises.
+    """
+    face, stranger, token = face_of(request), caller(request), _token(bearer)
+
+    def as_the_bearer() -> Result:
+        actor, _ = authenticate(face.core, access_token=token, actor=stranger)
+        note_user(request, actor.user_id)
+        return use_case(face.core, **values, actor=actor)
+
+    return await _in_thread(face.threads.ordinary, as_the_bearer)
+
+
+def read_in_place(request: Request, bearer: BearerToken, use_case: Callable[..., Result], /) -> Result:
+    """A read of one row by its key, in the event loop: in WAL no reader ever waits for a lock.
+
+    Nothing else may be called so: see docs/decisions/0001-synchronous-core.md.
+    """
+    core = face_of(request).core
+    return use_case(core, access_token=_token(bearer), actor=caller(request))
+
+
+async def _in_thread(limiter: CapacityLimiter, work: Callable[[], Result]) -> Result:
+    """Wait for a free thread, for WAIT_SECONDS at most; work that has begun is never given up."""
+    borrower = object()
+    with anyio.move_on_after(WAIT_SECONDS) as waiting:
+        await limiter.acquire_on_behalf_of(borrower)
+    if waiting.cancelled_caught:
+        raise Overloaded(retry_after=1)
+    try:
+        return await to_thread.run_sync(work, limiter=_unlimited)
+    finally:
+        limiter.release_on_behalf_of(borrower)
+
+
+def _token(bearer: BearerToken) -> str:
+    if bearer is None:
+        raise InvalidToken("Send an access token: Authorization: Bearer …")
+    return bearer.credentials
+
+
+def note_user(request: Request, user_id: object) -> None:
+    """For the log line of the request."""
+    request.state.user_id = str(user_id)

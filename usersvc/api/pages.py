@@ -1,0 +1,78 @@
+"""The HTML pages that a mailed link lands on: no script, a strict CSP, nothing consumed by opening one."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse, Response
+
+from usersvc.api.deps import run_hashing
+from usersvc.api.errors import STATUS
+from usersvc.core import Core
+from usersvc.errors import DomainError, InvalidLink, PasswordRequired, WeakPassword
+from usersvc.services import registration
+from usersvc.services.actor import Actor
+
+router = APIRouter(include_in_schema=False)
+
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined
+)
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'",
+}
+
+
+@router.get("/activate")
+async def show_activate(request: Request, token: str = "") -> Response:
+    try:
+        needs_password = await run_hashing(request, _needs_password, token=token)
+    except InvalidLink as error:
+        return _failed(error)
+    return _form(token, needs_password=needs_password)
+
+
+@router.post("/activate")
+async def activate(request: Request) -> Response:
+    form = await _form_fields(request)
+    token, password = form.get("token", ""), form.get("password") or None
+    try:
+        account = await run_hashing(request, registration.activate, token=token, password=password)
+    except (PasswordRequired, WeakPassword) as error:
+        return _form(token, needs_password=True, error=error)
+    except DomainError as error:
+        return _failed(error)
+    return _page("activated.html", email=account.email)
+
+
+def _needs_password(core: Core, *, token: str, actor: Actor) -> bool:
+    return registration.needs_password(core, token=token)
+
+
+def _form(token: str, *, needs_password: bool, error: DomainError | None = None) -> Response:
+    status = STATUS[error.kind] if error else 200
+    return _page(
+        "activate.html", status, token=token, needs_password=needs_password, error=str(error) if error else ""
+    )
+
+
+def _failed(error: DomainError) -> Response:
+    return _page("failed.html", STATUS[error.kind], error=str(error), retry_after=error.retry_after)
+
+
+def _page(template: str, status: int = 200, **values: Any) -> Response:
+    return HTMLResponse(_templates.get_template(template).render(values), status, dict(_HEADERS))
+
+
+async def _form_fields(request: Request) -> dict[str, str]:
+    """The first value of each field of an urlencoded form; empty for anything else."""
+    if (
+        request.headers.get("content-type", "").partition(";")[0].strip()
+        != "application/x-www-form-urlencoded"
+    ):
+        return {}
+    text = (await request.body()).decode("utf-8", "replace")
+    return {name: values[0] for name, values in parse_qs(text, max_num_fields=10).items()}

@@ -1,0 +1,128 @@
+"""What goes in and out as JSON. Unknown fields are refused, types are not guessed."""
+
+from datetime import datetime
+from typing import Annotated, Generic, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from starlette.responses import Response
+
+from usersvc.services.accounts import Account
+
+Data = TypeVar("Data")
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("This character is not allowed.")
+    return text
+
+
+# pydantic itself refuses lone surrogates.
+Text = Annotated[str, AfterValidator(_without_nul)]
+# Taken as any text, so that a login with a mistyped address answers as one with an unknown address.
+EmailText = Annotated[
+    Text, WithJsonSchema({"type": "string", "format": "email", "examples": ["ada@example.org"]})
+]
+PasswordText = Annotated[
+    Text, WithJsonSchema({"type": "string", "format": "password", "examples": ["zebra quilt 41 lamp"]})
+]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class RegisterIn(Body):
+    email: EmailText
+    password: PasswordText
+    username: Annotated[Text, Field(examples=["ada"])] | None = None
+
+
+class ActivateIn(Body):
+    token: Text
+    password: PasswordText | None = Field(None, description="Only for an account that has no password yet.")
+
+
+class EmailIn(Body):
+    email: EmailText
+
+
+class LoginIn(Body):
+    email: EmailText
+    password: PasswordText
+
+
+class RefreshTokenIn(Body):
+    refresh_token: Text
+
+
+class UserOut(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    email: str
+    email_verified: bool
+    username: str | None
+    role: Literal["user", "moderator", "admin"]
+    is_admin: bool
+    is_active: bool
+    status: Literal["pending", "invited", "active", "deactivated"]
+    created_at: datetime
+    updated_at: datetime
+    last_login_at: datetime | None
+
+    @classmethod
+    def of(cls, account: Account) -> "UserOut":
+        return cls.model_validate(account)
+
+
+class RegisteredOut(BaseModel):
+    email: str
+    activation: Literal["sent"] = "sent"
+
+
+class TokenPairOut(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    access_token: str
+    refresh_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105
+    expires_in: int = Field(description="Seconds until the access token expires.")
+    refresh_expires_in: int = Field(
+        description="Seconds until the refresh token expires, if it is not used before."
+    )
+
+
+class SessionsEndedOut(BaseModel):
+    sessions_ended: int
+
+
+class FieldProblem(BaseModel):
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    code: str = Field(description="Stable, from a closed list; what a program decides by.")
+    message: str = Field(description="For a person.")
+    fields: list[FieldProblem] | None = None
+
+
+class Failure(BaseModel):
+    success: Literal[False]
+    data: None
+    error: Problem
+
+
+class Success(BaseModel, Generic[Data]):
+    success: Literal[True] = True
+    data: Data
+    error: None = None
+
+
+def answer(data: BaseModel | None = None, *, status: int = 200) -> Response:
+    """The envelope around `data`, as JSON."""
+    inner = "null" if data is None else data.model_dump_json()
+    body = f'{{"success":true,"data":{inner},"error":null}}'
+    return Response(body, status, media_type="application/json")

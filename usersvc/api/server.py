@@ -1,0 +1,113 @@
+"""uvicorn around the application: one process, or several under one parent."""
+
+import errno
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from usersvc import configuration, logs
+from usersvc.api.app import create_app
+from usersvc.core import Core, build
+from usersvc.errors import AddressInUse, NoAddress
+from usersvc.jobs.queue import make_queue
+from usersvc.jobs.tasks import register
+from usersvc.services import keys
+from usersvc.settings import Settings
+
+# Accepted requests get so long to finish after SIGTERM.
+STOP_SECONDS = 30
+_BACKLOG = 2048
+
+
+class Server(uvicorn.Server):
+    """Comes back after SIGTERM, so that the worker can be stopped and the exit code is ours.
+
+    uvicorn's own raises the signal again once it has shut down, which ends the process.
+    """
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
+
+
+@dataclass(frozen=True)
+class AppFactory:
+    """What a child process needs to build its own application; travels by pickle."""
+
+    config: Path | None
+    flags: dict[str, Any]
+
+    def __call__(self) -> ASGIApp:
+        settings = configuration.load(self.config, flags=self.flags)
+        logs.configure(level=settings.log.level, form=settings.log.format)
+        core = build(settings)
+        keys.open_ring(core)
+        core.doorbell = doorbell(core)
+        return create_app(core)
+
+
+def doorbell(core: Core) -> Callable[[], object]:
+    """Rings the workers of other processes through the queue."""
+    return register(make_queue(core.settings), core, owner="").deliver_outbox
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Raises AddressInUse or NoAddress before anything was started."""
+    host, port = settings.server.host, settings.server.port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise AddressInUse(
+                f"Something listens on {host}:{port} already; choose another --port."
+            ) from None
+        raise NoAddress(f"Cannot listen on {host}:{port}: {error.strerror}.") from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def serve(core: Core, listener: socket.socket) -> None:
+    """Serve in this process until SIGTERM or SIGINT; accepted requests are finished first."""
+    stopping: list[Server] = []
+    app = create_app(core, draining=lambda: bool(stopping and stopping[0].should_exit))
+    server = Server(_config(app))
+    stopping.append(server)
+    server.run(sockets=[listener])
+
+
+def serve_processes(settings: Settings, listener: socket.socket, factory: AppFactory) -> bool:
+    """Serve in `server.workers` children until SIGTERM; False where they could not start."""
+    supervisor = Multiprocess(
+        _config(factory, factory=True, workers=settings.server.workers), sockets=[listener]
+    )
+    supervisor.run()
+    return all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
+
+
+def _config(app: Any, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        ws="none",
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        **more,
+    )

@@ -1,0 +1,1 @@
+"""The operator's face: parse, call one service function, present the result."""

@@ -1,0 +1,78 @@
+"""The commands put together, and the one place that turns a fact into an exit code."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from usersvc import __version__
+from usersvc.cli import configuration, database, server, users
+from usersvc.cli.opening import Invocation
+from usersvc.errors import DomainError, Kind
+from usersvc.settings import SettingsError
+
+EXIT = {
+    Kind.INVALID: 3,
+    Kind.UNAUTHENTICATED: 4,
+    Kind.FORBIDDEN: 4,
+    Kind.NOT_FOUND: 5,
+    Kind.CONFLICT: 6,
+    Kind.THROTTLED: 7,
+    Kind.UNAVAILABLE: 8,
+}
+WRONG_SETTING = 78  # EX_CONFIG of sysexits.h
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            typer.echo(
+                "The settings are wrong:" if len(error.mistakes) > 1 else "A setting is wrong:", err=True
+            )
+            for mistake in error.mistakes:
+                typer.echo(f"  {mistake}", err=True)
+            raise typer.Exit(WRONG_SETTING) from None
+        except DomainError as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(EXIT[error.kind]) from None
+
+
+app = typer.Typer(
+    name="usersvc",
+    cls=_Commands,
+    no_args_is_help=True,
+    # A traceback with local variables would show passwords.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def usersvc(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Settings file. Else the variable USERSVC_CONFIG, else ./usersvc.toml if there is one."
+        ),
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
+) -> None:
+    """Users of other programs: registration, login, sessions, administration."""
+    if version:
+        typer.echo(f"usersvc {__version__}")
+        raise typer.Exit
+    ctx.obj = Invocation(config)
+
+
+server.add_to(app)
+users.add_to(app)
+database.add_to(app)
+configuration.add_to(app)
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,26 @@
+"""The settings from the shell."""
+
+import typer
+
+from usersvc.cli.opening import load_settings
+from usersvc.cli.output import Json, print_json, print_table
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Settings")(check_config)
+    app.command(rich_help_panel="Settings")(show_config)
+
+
+def check_config(ctx: typer.Context) -> None:
+    """Check the settings file and the variables; every mistake is shown at once."""
+    settings = load_settings(ctx)
+    typer.echo(f"The settings are right ({settings.file or 'no file; defaults and variables'}).")
+
+
+def show_config(ctx: typer.Context, as_json: Json = False) -> None:
+    """Show every setting, its value with secrets masked, and where it came from."""
+    values = load_settings(ctx).values()
+    if as_json:
+        print_json([vars(value) for value in values])
+    else:
+        print_table(["setting", "value", "from"], [[v.key, v.shown, v.origin] for v in values])

@@ -1,0 +1,111 @@
+"""`serve` and `worker`: the processes of the service. Only these two load the web stack and the queue."""
+
+from typing import Annotated
+
+import typer
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from usersvc import logs
+from usersvc.cli.opening import (
+    Invocation,
+    core_on,
+    load_settings,
+    make_or_migrate,
+    name_database,
+    program,
+    shown,
+)
+from usersvc.cli.output import console
+from usersvc.core import Core
+from usersvc.services import admin, keys
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Service")(serve)
+    app.command(rich_help_panel="Service")(worker)
+
+
+def serve(
+    ctx: typer.Context,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default="8000")] = None,
+    workers: Annotated[int | None, typer.Option(help="API processes.", show_default="1")] = None,
+    no_worker: Annotated[
+        bool, typer.Option("--no-worker", help="Leave mail and jobs to `usersvc worker`.")
+    ] = False,
+) -> None:
+    """Make or migrate the database, then serve the API, with a worker inside."""
+    from usersvc.api import server
+    from usersvc.jobs.queue import make_queue
+    from usersvc.jobs.worker import Worker
+
+    flags = {"server.host": host, "server.port": port, "server.workers": workers}
+    if no_worker:
+        flags["server.worker"] = False
+    settings = load_settings(ctx, flags)
+    logs.configure(level=settings.log.level, form=settings.log.format)
+    with core_on(settings) as core:
+        listener = server.listen(settings)
+        make_or_migrate(core)
+        keys.open_ring(core)
+        inside = Worker(core, make_queue(settings)) if settings.server.worker else None
+        core.doorbell = inside.ring if inside else server.doorbell(core)
+        _print_banner(core)
+        if inside:
+            inside.start()
+        try:
+            if settings.server.workers == 1:
+                server.serve(core, listener)
+            else:
+                invocation: Invocation = ctx.obj
+                factory = server.AppFactory(invocation.config, flags)
+                if not server.serve_processes(settings, listener, factory):
+                    raise typer.Exit(1)
+        finally:
+            if inside:
+                inside.stop()
+
+
+def worker(
+    ctx: typer.Context,
+    threads: Annotated[int, typer.Option(min=1, max=32, help="Mails sent at the same time.")] = 1,
+) -> None:
+    """Send mail and run the periodic jobs, apart from the API."""
+    from usersvc.jobs.queue import make_queue
+    from usersvc.jobs.worker import Worker, run_until_stopped, wait_for_database
+
+    settings = load_settings(ctx)
+    logs.configure(level=settings.log.level, form=settings.log.format)
+    with core_on(settings) as core:
+        name_database(core)
+        wait_for_database(core)
+        keys.open_ring(core)
+        alone = Worker(core, make_queue(settings), threads=threads)
+        core.doorbell = alone.ring
+        run_until_stopped(alone)
+
+
+def _print_banner(core: Core) -> None:
+    settings = core.settings
+    rows = [("API", f"{settings.public_url}/api/v1")]
+    if settings.server.docs:
+        rows.append(("Try it", f"{settings.public_url}/docs"))
+    rows.append(("Database", shown(core.database.path)))
+    in_files = settings.mail.transport == "file"
+    rows.append(("Mail", f"files in {shown(settings.mail_dir)}/" if in_files else settings.mail.transport))
+    if not settings.server.worker:
+        rows.append(("Worker", f"none inside: run `{program()} worker`, or no mail goes out"))
+    if not admin.there_is_an_admin(core):
+        rows.append(("Next", f"{program()} create-admin YOU@EXAMPLE.ORG   (in another terminal)"))
+    rows.append(("Stop", "Ctrl+C"))
+    out = console(err=True)
+    if not out.is_terminal:
+        for name, value in rows:
+            out.print(f"{name:<10}{value}", markup=False)
+        return
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        table.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
+    out.print(Panel(table, title="usersvc", title_align="left", expand=False))

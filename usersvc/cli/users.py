@@ -1,0 +1,50 @@
+"""Accounts from the shell."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from usersvc.cli.opening import opened, operator
+from usersvc.services import admin
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Users")(create_admin)
+
+
+def create_admin(
+    ctx: typer.Context,
+    email: Annotated[str, typer.Argument(help="Address of the administrator.")],
+    username: Annotated[str | None, typer.Option(help="A username for a new account.")] = None,
+    password_stdin: Annotated[
+        bool,
+        typer.Option("--password-stdin", help="Read the password from the first line of standard input."),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Promote an existing account without asking.")
+    ] = False,
+) -> None:
+    """Make an active administrator, or promote an existing account.
+
+    Asks for the password of a new account. An existing active account keeps its own.
+    """
+    with opened(ctx, make=True) as core:
+        plan = admin.plan_admin(core, email=email)
+        if plan.existing and plan.existing.is_admin and plan.existing.is_active:
+            typer.echo(f"{plan.email} is an administrator already.")
+            return
+        if plan.existing and not yes:
+            typer.confirm(f"Make {plan.email} ({plan.existing.status}) an administrator?", abort=True)
+        password = _ask_password(password_stdin) if plan.needs_password else None
+        made = admin.create_admin(core, email=email, password=password, username=username, actor=operator())
+    typer.echo(f"{made.email} is now an administrator.")
+
+
+def _ask_password(from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("There is no terminal to ask on: use --password-stdin.")
+    password: str = typer.prompt("Password", hide_input=True, confirmation_prompt="The same again")
+    return password

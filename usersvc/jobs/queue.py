@@ -1,0 +1,50 @@
+"""Huey's queue out of the settings: its own SQLite file, JSON messages, no results."""
+
+import json
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from huey.api import SqliteHuey
+from huey.registry import Message
+from huey.serializer import Serializer
+from huey.storage import SqliteStorage
+
+from usersvc.settings import Settings
+
+
+class JsonSerializer(Serializer):
+    """Huey pickles by default; a queue that somebody else can write would then run his code."""
+
+    def _serialize(self, data: Any) -> bytes:
+        return json.dumps(list(data)).encode()
+
+    def _deserialize(self, data: bytes) -> Message:
+        return Message(*json.loads(bytes(data)))
+
+
+class _Storage(SqliteStorage):
+    def _create_connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection = super()._create_connection()
+        # Safe against corruption; a wake-up that a power failure loses is made good by the sweep.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+
+def make_queue(settings: Settings) -> SqliteHuey:
+    path = settings.queue_path
+    _touch(path)
+    return SqliteHuey(
+        name="usersvc",
+        filename=str(path),
+        storage_class=_Storage,
+        results=False,
+        serializer=JsonSerializer(),
+        utc=True,
+    )
+
+
+def _touch(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

@@ -1,0 +1,91 @@
+"""Huey's consumer as a thread: inside `usersvc serve`, or alone in `usersvc worker`."""
+
+import os
+import signal
+import socket
+import threading
+import time
+
+from huey.api import Huey
+from huey.consumer import Consumer
+
+from usersvc import logs
+from usersvc.core import Core
+from usersvc.errors import NoDatabase, SchemaOutdated
+from usersvc.jobs.tasks import register
+from usersvc.services import schema
+
+# Longer than one mail may take, so that a stop interrupts none.
+STOP_SECONDS = 35
+_IDLE_POLL_SECONDS = 0.5
+
+_log = logs.get("usersvc.worker")
+
+
+class _Consumer(Consumer):
+    def _set_signal_handlers(self) -> None:
+        """Signals belong to the process that the consumer is a part of."""
+
+
+class Worker:
+    """Mail and periodic jobs of one process, on `threads` threads."""
+
+    def __init__(self, core: Core, queue: Huey, *, threads: int = 1) -> None:
+        self._stopping = threading.Event()
+        owner = f"{socket.gethostname()[:40]}:{os.getpid()}"
+        self._tasks = register(queue, core, owner=owner, stopping=self._stopping.is_set)
+        self._consumer = _Consumer(
+            queue,
+            workers=threads,
+            periodic=True,
+            max_delay=_IDLE_POLL_SECONDS,
+            shutdown_timeout=STOP_SECONDS,
+        )
+        self._thread = threading.Thread(target=self._consumer.run, name="worker", daemon=True)
+
+    def ring(self) -> None:
+        """The doorbell: something is in the outbox."""
+        self._tasks.deliver_outbox()
+
+    def start(self) -> None:
+        # What became due while no worker ran is done first.
+        self._tasks.deliver_outbox()
+        self._tasks.catch_up()
+        self._thread.start()
+        _log.info("worker started")
+
+    def stop(self) -> None:
+        """Finish the mail in hand and stop; returns after STOP_SECONDS at the latest."""
+        self._stopping.set()
+        self._consumer.stop(graceful=True)
+        self._thread.join(timeout=5)
+        _log.info("worker stopped")
+
+
+def run_until_stopped(worker: Worker) -> None:
+    """Work until SIGTERM or SIGINT. Main thread only."""
+    stop = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    worker.start()
+    # A wait without an end cannot be interrupted on Windows.
+    while not stop.wait(timeout=1):
+        pass
+    worker.stop()
+
+
+def wait_for_database(core: Core, *, seconds: float = 60) -> None:
+    """Wait for whoever makes or migrates the database. Raises what is wrong when the time is over."""
+    deadline = time.monotonic() + seconds
+    told = False
+    while True:
+        try:
+            schema.require_current(core)
+            return
+        except (NoDatabase, SchemaOutdated) as error:
+            if time.monotonic() >= deadline:
+                raise
+            if not told:
+                _log.info("waiting for the database", reason=str(error))
+                told = True
+            time.sleep(0.5)
