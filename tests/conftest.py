@@ -1,12 +1,13 @@
 """Fixtures: a real database in a folder of its own, a clock that the test moves, mail kept in memory."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from usersvc import configuration
+from usersvc import configuration, logs
 from usersvc.clock import MovedClock
 from usersvc.core import Core, build
 from usersvc.mail.transports import MemoryTransport
@@ -26,6 +27,14 @@ def settings_for(folder: Path, **values: object) -> Settings:
     }
     environ |= {f"USERSVC_{name.upper()}": str(value) for name, value in values.items()}
     return configuration.load(environ=environ)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_logs() -> Iterator[None]:
+    """Logging as in a running process, so that tests can read what it would write (`caplog`)."""
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        logs.configure(form="json", to=nowhere)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The rules of the house that import contracts cannot see (docs/architecture.md). Each says how to keep it."""
+"""The rules of the house that import contracts cannot see; docs/architecture.md says why."""
 
 import ast
 import shutil

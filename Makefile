@@ -1,0 +1,64 @@
+# Everything happens in .venv, installed from the locks with their hashes checked.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+LOCK = $(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
+	--no-header --python-version 3.11 pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-fast check format lock clean
+
+help: ## Show this help
+	@echo "usage: make COMMAND"
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Install everything that is needed, into .venv
+
+run: $(READY) ## Serve on http://127.0.0.1:8000, with a database in ./data
+	@$(BIN)/usersvc serve
+
+test: $(READY) ## Run every test
+	$(BIN)/pytest -n auto
+
+test-fast: $(READY) ## Run the tests that start no processes
+	$(BIN)/pytest -n auto -m "not process"
+
+check: $(READY) ## Check format, lint, types and import contracts
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(READY) ## Format the code and mend what lint can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(READY) ## Resolve the dependencies anew and pin them with hashes
+	$(LOCK) -o requirements.lock
+	$(LOCK) --extra dev -o requirements-dev.lock
+
+clean: ## Remove what the other commands made, but not ./data
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+# pip brings uv, and uv the rest: pip alone takes three times as long.
+$(READY): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "usersvc needs Python 3.11 or later; name one with make PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) 2>/dev/null || \
+		{ rm -rf $(VENV); $(MAKE) --no-print-directory install-venv && $(PYTHON) -m venv $(VENV); }
+	@echo "Installing into $(VENV) ..."
+	@awk '/^uv==/ {found=1} found {print} found && !/\\$$/ {exit}' requirements-dev.lock > $(VENV)/uv.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements-dev.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $(READY)
+
+# Debian keeps the venv module in a package of its own.
+.PHONY: install-venv
+install-venv:
+	@command -v apt-get >/dev/null || { echo "This Python has no venv module: install it."; exit 1; }
+	@echo "Installing Debian's python3-venv ..."
+	@apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-venv >/dev/null
