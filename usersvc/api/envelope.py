@@ -42,10 +42,10 @@ class Envelope:
         request_id = _accepted(headers.get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
         logs.bind_request(request_id)
-        status = 0
+        status, complete = 0, False
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, complete
             if message["type"] == "http.response.start":
                 status = message["status"]
                 outgoing = MutableHeaders(scope=message)
@@ -54,6 +54,7 @@ class Envelope:
                     outgoing["Cache-Control"] = "public, max-age=3600"
                 for name, value in self._headers.items():
                     outgoing.setdefault(name, value)
+            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
         try:
@@ -61,9 +62,10 @@ class Envelope:
             await (refusal or self._app)(scope, receive, send_with_headers)
         except Exception:
             _log.exception("request crashed", path=scope["path"])
-            if status:
+            if not status:
+                await transport_failure(500)(scope, receive, send_with_headers)
+            elif not complete:
                 raise  # The answer has begun: only breaking the connection is honest.
-            await transport_failure(500)(scope, receive, send_with_headers)
         finally:
             _log_line(scope, status, begun)
             logs.clear_context()
@@ -87,13 +89,12 @@ async def _checked_body(scope: Scope, headers: Headers, receive: Receive) -> tup
 
 async def _read(receive: Receive) -> bytes | None:
     """A body of unknown length; None where it is too large, the rest is not read then."""
-    body = b""
-    while len(body) <= MOST_BODY_BYTES:
+    body, more = b"", True
+    while more and len(body) <= MOST_BODY_BYTES:
         message = await receive()
         body += bytes(message.get("body", b""))
-        if not message.get("more_body", False):
-            return body
-    return None
+        more = message.get("more_body", False)
+    return body if len(body) <= MOST_BODY_BYTES else None
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

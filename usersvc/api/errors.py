@@ -77,6 +77,11 @@ def install(app: FastAPI) -> None:
     async def _on_transport(_: Request, error: HTTPException) -> Response:
         return transport_failure(error.status_code, dict(error.headers or {}))
 
+    @app.exception_handler(Exception)
+    async def _on_bug(_: Request, __: Exception) -> Response:
+        # Starlette raises it again after this answer; the envelope logs it.
+        return transport_failure(500)
+
     @app.exception_handler(RequestValidationError)
     async def _on_wrong_form(_: Request, error: RequestValidationError) -> Response:
         code, message = TRANSPORT[422]

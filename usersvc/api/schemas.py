@@ -12,14 +12,14 @@ from usersvc.services.accounts import Account
 Data = TypeVar("Data")
 
 
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("This character is not allowed.")
+def _storable(text: str) -> str:
+    """No NUL, which databases and C libraries end a text at; no lone surrogate, which is no text."""
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("This holds a character that is not allowed.")
     return text
 
 
-# pydantic itself refuses lone surrogates.
-Text = Annotated[str, AfterValidator(_without_nul)]
+Text = Annotated[str, AfterValidator(_storable)]
 # Taken as any text, so that a login with a mistyped address answers as one with an unknown address.
 EmailText = Annotated[
     Text, WithJsonSchema({"type": "string", "format": "email", "examples": ["ada@example.org"]})

@@ -1,0 +1,67 @@
+"""Whether the process lives, whether it can serve, and the keys for relying services."""
+
+import sqlite3
+
+import jwt
+from starlette.testclient import TestClient
+
+from tests.api.conftest import Client
+from tests.factories import active, logged_in
+from usersvc.api.app import create_app
+from usersvc.core import Core
+
+
+def test_r29_the_process_lives_without_a_database(client: Client, core: Core) -> None:
+    core.close()
+    core.database.path.unlink()
+    assert client.http.get("/healthz").json() == {"status": "ok"}
+    ready = client.http.get("/readyz")
+    assert (ready.status_code, ready.json()["reason"]) == (503, "NO_DATABASE")
+
+
+def test_ready_means_the_database_takes_writes(client: Client, core: Core) -> None:
+    assert client.http.get("/readyz").json() == {"status": "ok"}
+    other = sqlite3.connect(core.database.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        ready = client.http.get("/readyz")
+        assert (ready.status_code, ready.json()) == (
+            503,
+            {"status": "unavailable", "reason": "DATABASE_BUSY"},
+        )
+        assert client.http.get("/healthz").status_code == 200
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+def test_an_older_schema_is_not_ready(client: Client, core: Core) -> None:
+    with sqlite3.connect(core.database.path) as other:
+        other.execute("UPDATE alembic_version SET version_num = '0000'")
+    other.close()
+    assert client.http.get("/readyz").json()["reason"] == "SCHEMA_OUTDATED"
+
+
+def test_a_process_that_stops_is_not_ready(core: Core) -> None:
+    ready = TestClient(create_app(core, draining=lambda: True)).get("/readyz")
+    assert (ready.status_code, ready.json()["reason"]) == (503, "STOPPING")
+
+
+def test_relying_services_can_check_a_token_with_the_published_keys(client: Client, core: Core) -> None:
+    account = active(core)
+    token = logged_in(core).access_token
+    response = client.http.get("/.well-known/jwks.json")
+    assert response.headers["cache-control"] == "public, max-age=300"
+    keys = jwt.PyJWKSet.from_dict(response.json())
+    key = keys[jwt.get_unverified_header(token)["kid"]]
+    claims = jwt.decode(
+        token,
+        key,
+        algorithms=["ES256"],
+        audience="usersvc",
+        issuer="http://127.0.0.1:8000",
+        options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
+    )
+    assert claims["sub"] == str(account.id)
+    assert (claims["role"], claims["permissions"]) == ("user", [])
+    assert all("d" not in key for key in response.json()["keys"])
