@@ -1,6 +1,7 @@
 """uvicorn around the application: one process, or several under one parent."""
 
 import errno
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from usersvc.settings import Settings
 STOP_SECONDS = 30
 _BACKLOG = 2048
 
+_log = logs.get("usersvc.server")
+
 
 class Server(uvicorn.Server):
     """Comes back after SIGTERM, so that the worker can be stopped and the exit code is ours.
@@ -37,6 +40,10 @@ class Server(uvicorn.Server):
         if self.should_exit:
             self.force_exit = True
         self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        _log.info("ready")
 
 
 @dataclass(frozen=True)
@@ -80,22 +87,35 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def serve(core: Core, listener: socket.socket) -> None:
-    """Serve in this process until SIGTERM or SIGINT; accepted requests are finished first."""
+def one_process(core: Core, listener: socket.socket) -> Callable[[], bool]:
+    """What serves in this process until SIGTERM or SIGINT; accepted requests are finished first.
+
+    Signals are heard from now on, so that one that comes before serving began stops it as cleanly.
+    """
     stopping: list[Server] = []
     app = create_app(core, draining=lambda: bool(stopping and stopping[0].should_exit))
     server = Server(_config(app))
     stopping.append(server)
-    server.run(sockets=[listener])
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, server.handle_exit)
+
+    def run() -> bool:
+        server.run(sockets=[listener])
+        return True
+
+    return run
 
 
-def serve_processes(settings: Settings, listener: socket.socket, factory: AppFactory) -> bool:
-    """Serve in `server.workers` children until SIGTERM; False where they could not start."""
-    supervisor = Multiprocess(
-        _config(factory, factory=True, workers=settings.server.workers), sockets=[listener]
-    )
-    supervisor.run()
-    return all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
+def several_processes(settings: Settings, listener: socket.socket, factory: AppFactory) -> Callable[[], bool]:
+    """What serves in `server.workers` children until SIGTERM; gives False where they could not start."""
+    config = _config(factory, factory=True, workers=settings.server.workers)
+    supervisor = Multiprocess(config, sockets=[listener])
+
+    def run() -> bool:
+        supervisor.run()
+        return all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
+
+    return run
 
 
 def _config(app: Any, **more: Any) -> uvicorn.Config:

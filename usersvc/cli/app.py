@@ -40,6 +40,12 @@ class _Commands(TyperGroup):
             raise typer.Exit(EXIT[error.kind]) from None
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"usersvc {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="usersvc",
     cls=_Commands,
@@ -59,12 +65,11 @@ def usersvc(
             help="Settings file. Else the variable USERSVC_CONFIG, else ./usersvc.toml if there is one."
         ),
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Users of other programs: registration, login, sessions, administration."""
-    if version:
-        typer.echo(f"usersvc {__version__}")
-        raise typer.Exit
     ctx.obj = Invocation(config)
 
 

@@ -53,16 +53,16 @@ def serve(
         inside = Worker(core, make_queue(settings)) if settings.server.worker else None
         core.doorbell = inside.ring if inside else server.doorbell(core)
         _print_banner(core)
+        if settings.server.workers == 1:
+            run = server.one_process(core, listener)
+        else:
+            invocation: Invocation = ctx.obj
+            run = server.several_processes(settings, listener, server.AppFactory(invocation.config, flags))
         if inside:
             inside.start()
         try:
-            if settings.server.workers == 1:
-                server.serve(core, listener)
-            else:
-                invocation: Invocation = ctx.obj
-                factory = server.AppFactory(invocation.config, flags)
-                if not server.serve_processes(settings, listener, factory):
-                    raise typer.Exit(1)
+            if not run():
+                raise typer.Exit(1)
         finally:
             if inside:
                 inside.stop()
@@ -74,17 +74,18 @@ def worker(
 ) -> None:
     """Send mail and run the periodic jobs, apart from the API."""
     from usersvc.jobs.queue import make_queue
-    from usersvc.jobs.worker import Worker, run_until_stopped, wait_for_database
+    from usersvc.jobs.worker import Worker, run_until, stop_signal, wait_for_database
 
     settings = load_settings(ctx)
     logs.configure(level=settings.log.level, form=settings.log.format)
     with core_on(settings) as core:
         name_database(core)
-        wait_for_database(core)
+        stop = stop_signal()
+        wait_for_database(core, stop)
         keys.open_ring(core)
         alone = Worker(core, make_queue(settings), threads=threads)
         core.doorbell = alone.ring
-        run_until_stopped(alone)
+        run_until(stop, alone)
 
 
 def _print_banner(core: Core) -> None:

@@ -62,11 +62,15 @@ class Worker:
         _log.info("worker stopped")
 
 
-def run_until_stopped(worker: Worker) -> None:
-    """Work until SIGTERM or SIGINT. Main thread only."""
+def stop_signal() -> threading.Event:
+    """Set by SIGTERM or SIGINT from now on. Main thread only."""
     stop = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
+    return stop
+
+
+def run_until(stop: threading.Event, worker: Worker) -> None:
     worker.start()
     # A wait without an end cannot be interrupted on Windows.
     while not stop.wait(timeout=1):
@@ -74,7 +78,7 @@ def run_until_stopped(worker: Worker) -> None:
     worker.stop()
 
 
-def wait_for_database(core: Core, *, seconds: float = 60) -> None:
+def wait_for_database(core: Core, stop: threading.Event, *, seconds: float = 60) -> None:
     """Wait for whoever makes or migrates the database. Raises what is wrong when the time is over."""
     deadline = time.monotonic() + seconds
     told = False
@@ -83,9 +87,9 @@ def wait_for_database(core: Core, *, seconds: float = 60) -> None:
             schema.require_current(core)
             return
         except (NoDatabase, SchemaOutdated) as error:
-            if time.monotonic() >= deadline:
+            if stop.is_set() or time.monotonic() >= deadline:
                 raise
             if not told:
                 _log.info("waiting for the database", reason=str(error))
                 told = True
-            time.sleep(0.5)
+            stop.wait(0.5)

@@ -1,0 +1,91 @@
+"""`migrate` and `purge-tokens`, and what every command says of a database it cannot use."""
+
+import json
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.factories import EMAIL, PASSWORD
+
+NEEDS_A_DATABASE = [["purge-tokens"], ["purge-tokens", "--dry-run"], ["migrate", "--check"]]
+
+
+def _execute(folder: Path, sql: str) -> None:
+    with sqlite3.connect(folder / "data" / "usersvc.db") as connection:
+        connection.execute(sql)
+    connection.close()
+
+
+def test_migrate_makes_a_database_once(run: Run, folder: Path) -> None:
+    assert run("migrate").stdout == "The schema is current now.\n"
+    assert run("migrate").stdout == "The schema was current already.\n"
+    assert run("migrate", "--check").stdout == "The schema is current.\n"
+    assert (folder / "data" / "secret.key").exists()
+
+
+@pytest.mark.parametrize("arguments", NEEDS_A_DATABASE)
+def test_in_a_wrong_folder_a_command_refuses_and_makes_nothing(
+    run: Run, folder: Path, arguments: list[str]
+) -> None:
+    result = run(*arguments, code=8)
+    assert "There is no database at" in result.stderr
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", NEEDS_A_DATABASE)
+def test_an_older_schema_is_refused_with_the_remedy(run: Run, folder: Path, arguments: list[str]) -> None:
+    run("migrate")
+    _execute(folder, "UPDATE alembic_version SET version_num = '0000'")
+    assert "run `usersvc migrate`" in run(*arguments, code=8).stderr
+
+
+@pytest.mark.parametrize("arguments", [*NEEDS_A_DATABASE, ["migrate"], ["create-admin", EMAIL]])
+def test_a_newer_schema_is_refused_by_all(run: Run, folder: Path, arguments: list[str]) -> None:
+    run("migrate")
+    _execute(folder, "UPDATE alembic_version SET version_num = '9999'")
+    assert "newer usersvc" in run(*arguments, code=8).stderr
+
+
+@pytest.mark.parametrize("arguments", [*NEEDS_A_DATABASE, ["migrate"], ["create-admin", EMAIL]])
+def test_r28_a_file_that_is_no_database_is_refused_and_left_as_it_is(
+    run: Run, folder: Path, arguments: list[str]
+) -> None:
+    run("migrate")
+    path = folder / "data" / "usersvc.db"
+    for other in folder.glob("data/usersvc.db-*"):
+        other.unlink()
+    path.write_bytes(b"this is a letter to my mother, not a database\n" * 200)
+    before = path.read_bytes()
+    result = run(*arguments, code=8)
+    assert "not a database" in result.stderr
+    assert path.read_bytes() == before
+
+
+def test_a_missing_secret_key_stops_a_command_with_the_remedy(run: Run, folder: Path) -> None:
+    run("migrate")
+    (folder / "data" / "secret.key").unlink()
+    result = run("create-admin", EMAIL, "--password-stdin", text=PASSWORD, code=78)
+    assert "the secret key is missing" in result.stderr
+    assert not (folder / "data" / "secret.key").exists()
+
+
+def test_purge_tokens_shows_counts_as_a_table_and_as_json(run: Run) -> None:
+    run("migrate")
+    counts = json.loads(run("purge-tokens", "--json").stdout)
+    assert set(counts) >= {"link tokens", "sessions", "pending accounts", "outbox", "throttle", "audit"}
+    table = run("purge-tokens", "--dry-run").stdout
+    assert "would delete" in table
+    assert "link tokens" in table
+    assert "\x1b" not in table
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_command_as_another_system_user_refuses_and_names_the_right_one(run: Run, folder: Path) -> None:
+    run("migrate")
+    os.chown(folder / "data", 65534, 65534)
+    result = run("migrate", code=4)
+    assert "belongs to nobody" in result.stderr
+    assert "sudo -u nobody" in result.stderr

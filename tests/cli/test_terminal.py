@@ -1,0 +1,146 @@
+"""What stands between a person and a command: a real terminal, help, versions, exit codes."""
+
+import io
+import subprocess
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from tests.cli.conftest import Run
+from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD
+from tests.processes import USERSVC, Usersvc
+from usersvc import __version__
+from usersvc.cli.app import EXIT
+from usersvc.errors import Kind
+
+COMMANDS = ["serve", "worker", "create-admin", "migrate", "purge-tokens", "check-config", "show-config"]
+
+
+def _on_a_terminal(usersvc: Usersvc, *arguments: str) -> pexpect.spawn:
+    return pexpect.spawn(
+        USERSVC[0],
+        [*USERSVC[1:], *arguments],
+        cwd=str(usersvc.folder),
+        env={**usersvc.environ, "TERM": "xterm-256color"},
+        dimensions=(40, 120),
+        encoding="utf-8",
+        timeout=30,
+    )
+
+
+def _end(terminal: pexpect.spawn) -> tuple[int, str]:
+    """The exit code, and what was shown since the last expectation."""
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    return terminal.exitstatus, terminal.before
+
+
+@pytest.mark.process
+def test_the_password_is_asked_for_twice_and_never_shown(tmp_path: Path) -> None:
+    terminal = _on_a_terminal(Usersvc(tmp_path), "create-admin", EMAIL)
+    terminal.logfile_read = shown = io.StringIO()
+    for prompt, answer in [
+        ("Password: ", PASSWORD),
+        ("The same again: ", OTHER_PASSWORD),
+        ("Password: ", PASSWORD),
+        ("The same again: ", PASSWORD),
+    ]:
+        terminal.expect_exact(prompt)
+        terminal.waitnoecho()
+        terminal.sendline(answer)
+    assert _end(terminal)[0] == 0
+    assert "do not match" in shown.getvalue()
+    assert f"{EMAIL} is now an administrator." in shown.getvalue()
+    assert PASSWORD not in shown.getvalue()
+    assert OTHER_PASSWORD not in shown.getvalue()
+
+
+@pytest.mark.process
+def test_serve_greets_a_person_with_what_to_do_next_and_stops_at_ctrl_c(tmp_path: Path) -> None:
+    usersvc = Usersvc(tmp_path)
+    terminal = _on_a_terminal(usersvc, "serve")
+    terminal.expect_exact("ready")
+    for shown in (
+        f"{usersvc.url}/api/v1",
+        f"{usersvc.url}/docs",
+        "data/usersvc.db",
+        "data/mail/",
+        "create-admin",
+    ):
+        assert shown in terminal.before
+    terminal.sendintr()
+    code, shown = _end(terminal)
+    assert code == 0
+    assert "Traceback" not in shown
+
+
+@pytest.mark.process
+def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
+    usersvc = Usersvc(tmp_path)
+    with usersvc.serving():
+        found = usersvc.run("serve", check=8)
+        assert found.stderr.count("\n") == 1
+        assert f"127.0.0.1:{usersvc.port}" in found.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
+def test_help_lists_the_commands(run: Run, arguments: list[str]) -> None:
+    shown = run(*arguments, code=0 if arguments else 2).output
+    for command in COMMANDS:
+        assert command in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself(run: Run, command: str) -> None:
+    assert "Usage: usersvc" in run(command, "--help").stdout
+
+
+def test_the_version_is_shown(run: Run) -> None:
+    assert run("--version").stdout == f"usersvc {__version__}\n"
+
+
+def test_a_command_that_is_none_is_a_usage_error(run: Run) -> None:
+    run("dance", code=2)
+    run("create-admin", code=2)
+
+
+def test_each_kind_of_error_has_its_exit_code() -> None:
+    assert EXIT == {
+        Kind.INVALID: 3,
+        Kind.UNAUTHENTICATED: 4,
+        Kind.FORBIDDEN: 4,
+        Kind.NOT_FOUND: 5,
+        Kind.CONFLICT: 6,
+        Kind.THROTTLED: 7,
+        Kind.UNAVAILABLE: 8,
+    }
+
+
+@pytest.mark.process
+def test_a_bug_shows_a_traceback_without_local_variables_and_exits_with_1(tmp_path: Path) -> None:
+    usersvc = Usersvc(tmp_path)
+    usersvc.run("migrate")
+    broken = tmp_path / "usersvc_broken.py"
+    broken.write_text(
+        "import usersvc.services.admin as admin\n"
+        "def broken(core, **values):\n"
+        "    raise ZeroDivisionError('a bug')\n"
+        "admin.create_admin = broken\n"
+        "from usersvc.cli.app import main\n"
+        "main()\n",
+        encoding="utf-8",
+    )
+    found = subprocess.run(
+        [USERSVC[0], str(broken), "create-admin", EMAIL, "--password-stdin"],
+        cwd=tmp_path,
+        env=usersvc.environ,
+        input=PASSWORD,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert found.returncode == 1
+    assert "ZeroDivisionError: a bug" in found.stderr
+    assert PASSWORD not in found.stderr

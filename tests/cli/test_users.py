@@ -1,0 +1,113 @@
+"""`create-admin`; its prompt is tried on a real terminal in test_terminal.py."""
+
+import sqlite3
+from pathlib import Path
+
+from tests.cli.conftest import Run
+from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD, STRANGER, delivered, logged_in, token_in
+from usersvc import configuration
+from usersvc.core import build
+from usersvc.mail.transports import MemoryTransport
+from usersvc.services import keys, registration
+
+
+def _core(folder: Path):
+    core = build(configuration.load(), transport=MemoryTransport())
+    keys.open_ring(core)
+    return core
+
+
+def _users(folder: Path) -> list[tuple]:
+    with sqlite3.connect(folder / "data" / "usersvc.db") as connection:
+        found = connection.execute("SELECT email, role, status, username FROM users").fetchall()
+    connection.close()
+    return found
+
+
+def test_the_first_command_makes_the_database_and_an_administrator(run: Run, folder: Path) -> None:
+    result = run("create-admin", EMAIL, "--username", "Root", "--password-stdin", text=f"{PASSWORD}\n")
+    assert result.stdout == f"{EMAIL} is now an administrator.\n"
+    assert result.stderr == "Database: data/usersvc.db\n"
+    assert _users(folder) == [(EMAIL, "admin", "active", "root")]
+    core = _core(folder)
+    assert logged_in(core)
+    core.close()
+
+
+def test_a_weak_password_is_refused_as_everywhere_and_makes_nobody(run: Run, folder: Path) -> None:
+    for password in ("", "short", "password1234", EMAIL):
+        result = run("create-admin", EMAIL, "--password-stdin", text=f"{password}\n", code=3)
+        assert result.stderr.splitlines()[-1].startswith("Error: This ")
+        assert "Traceback" not in result.output
+    assert _users(folder) == []
+
+
+def test_without_a_terminal_the_password_is_not_asked_for(run: Run, folder: Path) -> None:
+    assert "--password-stdin" in run("create-admin", EMAIL, text=f"{PASSWORD}\n", code=2).stderr
+    assert _users(folder) == []
+
+
+def test_a_password_can_be_given_in_no_argument(run: Run) -> None:
+    run("create-admin", EMAIL, "--password", PASSWORD, code=2)
+
+
+def test_an_existing_account_is_promoted_after_a_question_and_keeps_its_password(
+    run: Run, folder: Path
+) -> None:
+    run("migrate")
+    core = _core(folder)
+    _register(core, activate=True)
+    assert (
+        "Make ada@example.org (active) an administrator?"
+        in run("create-admin", EMAIL, text="n\n", code=1).output
+    )
+    assert _users(folder) == [(EMAIL, "user", "active", None)]
+    run("create-admin", EMAIL, text="y\n")
+    assert _users(folder) == [(EMAIL, "admin", "active", None)]
+    assert logged_in(core)
+    assert "already" in run("create-admin", EMAIL).stdout
+    core.close()
+
+
+def test_a02e_what_a_stranger_left_under_the_address_is_void(run: Run, folder: Path) -> None:
+    run("migrate")
+    core = _core(folder)
+    _register(core, activate=False)
+    run("create-admin", EMAIL, "--yes", "--password-stdin", text=f"{OTHER_PASSWORD}\n")
+    assert _users(folder) == [(EMAIL, "admin", "active", None)]
+    assert logged_in(core, password=OTHER_PASSWORD)
+    with sqlite3.connect(core.database.path) as connection:
+        assert connection.execute("SELECT count(*) FROM link_tokens WHERE revoked_at IS NULL").fetchone() == (
+            0,
+        )
+    connection.close()
+    core.close()
+
+
+def test_a_wrong_address_or_username_is_told(run: Run) -> None:
+    assert "Error: " in run("create-admin", "no-address", "--password-stdin", text=PASSWORD, code=3).stderr
+    run("create-admin", EMAIL, "--username", "!", "--password-stdin", text=PASSWORD, code=3)
+
+
+def test_the_operator_in_the_audit_is_the_system_user_whatever_the_environment_says(
+    run: Run, folder: Path
+) -> None:
+    forged = {"USER": "mallory", "LOGNAME": "mallory", "SUDO_USER": "mallory"}
+    run("create-admin", EMAIL, "--password-stdin", text=f"{PASSWORD}\n", env=forged)
+    with sqlite3.connect(folder / "data" / "usersvc.db") as connection:
+        found = connection.execute(
+            "SELECT actor_kind, actor_name FROM audit WHERE action = 'user.created'"
+        ).fetchall()
+    connection.close()
+    [(kind, name)] = found
+    assert kind == "operator"
+    assert name
+    assert "mallory" not in name
+
+
+def _register(core, *, activate: bool) -> None:
+    registration.register(
+        core, email=EMAIL, password=PASSWORD, username="ada" if not activate else None, actor=STRANGER
+    )
+    if activate:
+        registration.activate(core, token=token_in(delivered(core)[0]), actor=STRANGER)

@@ -1,0 +1,142 @@
+"""Real processes for tests: `usersvc` as a person or a service manager would start it."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+USERSVC = [sys.executable, "-m", "usersvc"]
+JSON = {"Content-Type": "application/json"}
+
+
+class Usersvc:
+    """One folder, as a project would have it: commands run in it, processes serve from it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.api = f"{self.url}/api/v1"
+        self.environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("USERSVC_")},
+            "USERSVC_SERVER__PORT": str(self.port),
+            "USERSVC_PASSWORDS__BCRYPT_COST": "10",
+            "COLUMNS": "120",
+        }
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "data" / "usersvc.db"
+
+    def run(self, *arguments: str, text: str = "", check: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """A command to its end; fails the test unless it exits with `check`."""
+        found = subprocess.run(
+            [*USERSVC, *arguments],
+            cwd=self.folder,
+            env=self.environ,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if check is not None:
+            assert found.returncode == check, (
+                f"{arguments}: {found.returncode}\n{found.stdout}\n{found.stderr}"
+            )
+        return found
+
+    @contextlib.contextmanager
+    def running(self, *arguments: str) -> Iterator["Running"]:
+        """A process that goes on; killed at the end if the test has not stopped it."""
+        log = self.folder / f"{arguments[0]}.{time.monotonic_ns()}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*USERSVC, *arguments],
+                cwd=self.folder,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        running = Running(process, log)
+        try:
+            yield running
+        finally:
+            running.kill()
+
+    @contextlib.contextmanager
+    def serving(self, *arguments: str) -> Iterator["Running"]:
+        with self.running("serve", *arguments) as server:
+            server.wait_until(self._is_ready, "the server is ready")
+            yield server
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx2.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def mails(self) -> list[Path]:
+        return sorted((self.folder / "data" / "mail").glob("*.eml"))
+
+    def post(self, path: str, body: dict[str, Any], **more: Any) -> httpx2.Response:
+        return httpx2.post(self.api + path, json=body, timeout=30, **more)
+
+    def me(self, access_token: str) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {access_token}"}
+        return httpx2.get(f"{self.api}/users/me", headers=headers, timeout=30)
+
+
+class Running:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def wait_until(self, happened: Callable[[], Any], what: str, *, seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while not happened():
+            assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.output}"
+            assert time.monotonic() < deadline, f"not after {seconds} s: {what}\n{self.output}"
+            time.sleep(0.05)
+
+    def stop(self, signum: int = signal.SIGTERM, *, seconds: float = 40) -> int:
+        """Ask it to end; its exit code."""
+        self.process.send_signal(signum)
+        return self.process.wait(timeout=seconds)
+
+    def kill(self) -> None:
+        """End it and its children without asking; they share a session of their own."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(timeout=10)
+
+
+def eventually(happened: Callable[[], Any], *, seconds: float = 20) -> Any:
+    """What `happened` returns once that is true; the test fails where it never is."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = happened()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
