@@ -52,6 +52,19 @@ def _mask(_logger: Any, _method: str, event: Event) -> Event:
     return event
 
 
+def _for_a_terminal(_logger: Any, _method: str, event: Event) -> Event:
+    """Shorter, and what a person looks for first."""
+    event.pop("logger", None)
+    event["timestamp"] = event["timestamp"][11:19]
+    if "request_id" in event:
+        event["request_id"] = event.pop("request_id")
+    return event
+
+
+def _without_nothing(_logger: Any, _method: str, event: Event) -> Event:
+    return {key: value for key, value in event.items() if value is not None}
+
+
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -67,11 +80,10 @@ def configure(
     """Send every log line of the process to `to` (stderr); `auto` is console form on a terminal."""
     stream = to or sys.stderr
     console = form == "console" or (form == "auto" and stream.isatty())
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=24)
-        if console
-        else structlog.processors.JSONRenderer(ensure_ascii=True)
-    )
+    renderers: list[structlog.typing.Processor] = [structlog.processors.JSONRenderer(ensure_ascii=True)]
+    if console:
+        pretty = structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=14, sort_keys=False)
+        renderers = [_for_a_terminal, pretty]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -90,8 +102,9 @@ def configure(
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 # Tracebacks become text before the masking, which then searches them too.
                 structlog.processors.format_exc_info,
+                _without_nothing,
                 _mask,
-                renderer,
+                *renderers,
             ],
         )
     )

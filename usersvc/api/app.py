@@ -27,6 +27,8 @@ def create_app(core: Core, *, draining: Callable[[], bool] = lambda: False) -> A
         redoc_url=None,
         openapi_url="/openapi.json" if core.settings.server.docs else None,
         redirect_slashes=False,
+        # Short names for generated clients: `log_in`, not `log_in_api_v1_auth_login_post`.
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.face = Face(core, draining=draining)
     errors.install(app)

@@ -10,7 +10,7 @@ from usersvc.services import health
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz", response_class=JSONResponse)
+@router.get("/healthz", summary="Does the process live?", response_class=JSONResponse)
 async def live() -> Response:
     """The process answers. Touches nothing, so that a slow database restarts nobody."""
     return JSONResponse({"status": "ok"})
@@ -18,6 +18,7 @@ async def live() -> Response:
 
 @router.get(
     "/readyz",
+    summary="Can it serve?",
     response_class=JSONResponse,
     responses={503: {"description": "Not now: the database cannot be written, or the process is stopping."}},
 )

@@ -14,10 +14,11 @@ router = APIRouter(prefix=PREFIX, tags=["own account"])
 
 @router.get(
     "/users/me",
+    summary="Show my account",
     response_model=Success[UserOut],
     responses=documented(InvalidToken, SessionEnded, TokenExpired, body=False),
 )
-async def show(request: Request, bearer: BearerToken) -> Response:
+async def show_me(request: Request, bearer: BearerToken) -> Response:
     """The account this access token speaks for, as it stands now."""
     actor, account = read_in_place(request, bearer, authenticate)
     note_user(request, actor.user_id)

@@ -10,7 +10,7 @@ from usersvc.api.deps import face_of
 router = APIRouter(tags=["keys"])
 
 
-@router.get("/.well-known/jwks.json", response_class=Response)
+@router.get("/.well-known/jwks.json", summary="Public keys", response_class=Response)
 async def jwks(request: Request) -> Response:
     """The public keys of access tokens (RFC 7517)."""
     body = json.dumps(face_of(request).core.ring.jwks())

@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from usersvc.db.types import unavailability
-from usersvc.errors import DatabaseBusy, DatabaseUnavailable
+from usersvc.errors import DatabaseBusy, DatabaseUnavailable, DomainError
 
 WAIT_SECONDS = 3.0
 # More than all threads of a process together, so that taking a reader never waits.
@@ -42,13 +42,22 @@ class FairLock:
                 self._held = True
                 return True
             self._waiting.append(turn)
-        if turn.wait(timeout):
-            return True
+        try:
+            turn.wait(timeout)
+        except BaseException:
+            # Ctrl+C while waiting: whoever hands over must not hand over to nobody.
+            if not self._give_up(turn):
+                self.release()
+            raise
+        return not self._give_up(turn)
+
+    def _give_up(self, turn: threading.Event) -> bool:
+        """Leave the queue; False where the lock was handed over already."""
         with self._guard:
-            if turn.is_set():  # Handed over just as the time ran out.
-                return True
+            if turn.is_set():
+                return False
             self._waiting.remove(turn)
-            return False
+            return True
 
     def release(self) -> None:
         with self._guard:
@@ -94,7 +103,6 @@ class Database:
 
     def create_file(self) -> None:
         """Make the database file, readable by its owner alone, and switch it to WAL; safe to repeat."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _facts():
             _touch(self.path)
             with self._writer.connect() as connection:
@@ -141,6 +149,7 @@ def _prepare_writer(raw: sqlite3.Connection) -> None:
 
 def _touch(path: Path) -> None:
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise DatabaseUnavailable(f"{path} cannot be written: {error.strerror}.") from error
@@ -151,7 +160,9 @@ def _switch_to_wal(raw: sqlite3.Connection) -> None:
     deadline = time.monotonic() + 60
     while True:
         try:
-            raw.execute("PRAGMA journal_mode = WAL")
+            [mode] = raw.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise DatabaseUnavailable("The database cannot be switched to WAL on this file system.")
             return
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
@@ -169,13 +180,19 @@ def _facts() -> Iterator[None]:
     """Turn what the driver says of a database that cannot serve into a domain error."""
     try:
         yield
-    except (DBAPIError, PoolTimeout) as error:
-        fact = unavailability(error)
+    except (DBAPIError, PoolTimeout, sqlite3.Error) as error:
+        fact = _fact_behind(error)
         if fact is None:
             raise
         raise fact from error
-    except sqlite3.Error as error:  # from the pragmas, which go past SQLAlchemy
-        fact = unavailability(DBAPIError("PRAGMA", None, error))
-        if fact is None:
-            raise
-        raise fact from error
+
+
+def _fact_behind(error: BaseException | None) -> DomainError | None:
+    """Also the first of a chain: a full disk ends the transaction, and then its savepoint is missing."""
+    while error is not None:
+        # The pragmas go past SQLAlchemy, so their errors come bare.
+        told = DBAPIError("PRAGMA", None, error) if isinstance(error, sqlite3.Error) else error
+        if isinstance(told, DBAPIError | PoolTimeout) and (fact := unavailability(told)):
+            return fact
+        error = error.__context__
+    return None

@@ -61,7 +61,7 @@ def unavailability(error: DBAPIError | PoolTimeout) -> DomainError | None:
     if code is None:
         return DatabaseUnavailable(retry_after=5) if error.connection_invalidated else None
     primary = code & 0xFF  # The rest of the code tells which kind of it.
-    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
         return DatabaseBusy(retry_after=1)
     message = _SQLITE_TROUBLE.get(primary)
     return DatabaseUnavailable(message, retry_after=30) if message else None

@@ -33,14 +33,16 @@ class Throttle:
             .where(*same)
             .with_for_update()
         ).one()
-        within = began <= at < began + window
-        if within and ((blocked_until and at < blocked_until) or count >= most):
+        # A clock that was set far back begins anew; one that was corrected a little changes nothing.
+        within = abs(at - began) < window
+        pausing = blocked_until is not None and timedelta(0) < blocked_until - at <= 2 * pause
+        if pausing or (within and count >= most):
             return False
         if within:
             fresh |= {
                 "window_started_at": began,
                 "count": count + 1,
-                "expires_at": began + max(window, pause),
+                "expires_at": max(began + window, at + pause),
             }
         self._connection.execute(update(throttle).where(*same).values(fresh))
         return True

@@ -61,6 +61,8 @@ class Users:
             with self._connection.begin_nested():
                 return insert_if_absent(self._connection, users, values, on=["email_key"])
         except IntegrityError:
+            if self._is_free(user.username):
+                raise
             raise UsernameTaken from None
 
     def register_again(
@@ -105,6 +107,8 @@ class Users:
             with self._connection.begin_nested():
                 return self._connection.execute(update(users).where(*unchanged).values(values)).rowcount == 1
         except IntegrityError:
+            if self._is_free(user.username):
+                raise
             values |= {"username": None, "username_key": None}
             return self._connection.execute(update(users).where(*unchanged).values(values)).rowcount == 1
 
@@ -153,6 +157,9 @@ class Users:
             users.c.registered_at < before,
             ~living_link,
         )
+
+    def _is_free(self, username: str | None) -> bool:
+        return username is None or self.by_username_key(username) is None
 
     def _one(self, condition: Any) -> User | None:
         row = self._connection.execute(select(*COLUMNS).where(condition)).first()

@@ -32,7 +32,10 @@ def find(settings: Settings) -> str | None:
 def make(path: Path) -> None:
     """Write a random secret key, readable by its owner alone, whole or not at all, never over another."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise SettingsError([f"{path}: the secret key cannot be written there: {error.strerror}"]) from None
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(secrets.token_urlsafe(48) + "\n")

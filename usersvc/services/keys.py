@@ -39,18 +39,19 @@ def _find_secret(core: Core) -> str:
         return secret
     path = core.settings.secret_key_path
     with core.read() as tx:
-        if tx.keys.secret_check() is not None:
-            raise SettingsError(
-                [
-                    f"{path}: the secret key is missing that this database was made with: put the file back, "
-                    "or set server.secret_key. Without it no token and no link can be made or checked."
-                ]
-            )
-    secret_key.make(path)
-    made = secret_key.find(core.settings)
-    if made is None:
-        raise SettingsError([f"{path}: the secret key was just made and is gone"])
-    return made
+        has_keys = tx.keys.secret_check() is not None
+    if not has_keys:
+        secret_key.make(path)
+    # Looked for again in any case: another process may have made file and keys in this moment.
+    found = secret_key.find(core.settings)
+    if found is None:
+        raise SettingsError(
+            [
+                f"{path}: the secret key is missing that this database was made with: put the file back, "
+                "or set server.secret_key. Without it no token and no link can be made or checked."
+            ]
+        )
+    return found
 
 
 def _make_ring(core: Core, secret: str) -> list[StoredKey]:

@@ -3,7 +3,7 @@
 from usersvc.core import Core
 from usersvc.db import migrate
 from usersvc.db.schema import Schema, state
-from usersvc.errors import SchemaTooNew
+from usersvc.errors import DatabaseUnavailable, SchemaTooNew
 
 
 def prepare(core: Core) -> bool:
@@ -12,6 +12,7 @@ def prepare(core: Core) -> bool:
     Any number of processes may do so at once: one migrates, the others wait for it. A migration
     that fails leaves the schema as it was. Raises SchemaTooNew, and then changes nothing.
     """
+    _refuse_an_emptied_file(core)
     core.database.create_file()
     with core.read() as tx:
         if state(tx.connection) is Schema.CURRENT:
@@ -24,3 +25,13 @@ def prepare(core: Core) -> bool:
             return False
         migrate.upgrade(tx.connection)
     return True
+
+
+def _refuse_an_emptied_file(core: Core) -> None:
+    """The secret key is made after the tables are: beside one, an empty file was a database once."""
+    path, secret = core.database.path, core.settings.secret_key_path
+    if path.exists() and path.stat().st_size == 0 and secret.exists():
+        raise DatabaseUnavailable(
+            f"{path} is empty, but {secret.name} shows that there was a database: restore it from a backup, "
+            "or delete the empty file to begin anew."
+        )
