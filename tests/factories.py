@@ -1,10 +1,24 @@
 """Accounts and links for tests, made the way everybody makes them: through the services."""
 
 import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from email.message import EmailMessage
+from typing import Any
+
+from sqlalchemy import event, select, text, update
 
 from usersvc.core import Core
+from usersvc.db.models import audit, outbox, users
+from usersvc.errors import DomainError
 from usersvc.mail.transports import MemoryTransport
+from usersvc.repositories.audit import AuditEntry
+from usersvc.repositories.outbox import OutboxMail
+from usersvc.repositories.users import User
+from usersvc.security.hashing_pool import HashingPool
 from usersvc.services import admin, delivery, login, registration
 from usersvc.services.accounts import Account
 from usersvc.services.actor import Actor
@@ -53,3 +67,107 @@ def an_admin(core: Core, email: str = "root@example.org", password: str = PASSWO
 
 def logged_in(core: Core, email: str = EMAIL, password: str = PASSWORD) -> TokenPair:
     return login.log_in(core, email=email, password=password, actor=STRANGER)
+
+
+# What a test must see or do that no service offers yet: rows as they stand, rows as they cannot be made
+# through a service, and what happens between two steps of a use case.
+
+
+def user_row(core: Core, email: str = EMAIL) -> User:
+    with core.read() as tx:
+        found = tx.users.by_email_key(email.lower())
+    assert found is not None, f"there is no account under {email}"
+    return found
+
+
+def rewrite_user(core: Core, email: str = EMAIL, **values: Any) -> None:
+    with core.write() as tx:
+        changed = tx.connection.execute(update(users).where(users.c.email_key == email).values(**values))
+    assert changed.rowcount == 1
+
+
+def outbox_rows(core: Core) -> list[OutboxMail]:
+    columns = [outbox.c[name] for name in OutboxMail.__dataclass_fields__]
+    with core.read() as tx:
+        # By rowid: the clock of the tests stands still, so that ids do not tell who was first.
+        return [OutboxMail(*row) for row in tx.connection.execute(select(*columns).order_by(text("rowid")))]
+
+
+def audit_rows(core: Core, action: str) -> list[AuditEntry]:
+    columns = [audit.c[name] for name in AuditEntry.__dataclass_fields__]
+    found = select(*columns).where(audit.c.action == action).order_by(text("rowid"))
+    with core.read() as tx:
+        return [AuditEntry(*row) for row in tx.connection.execute(found)]
+
+
+class WatchedPool(HashingPool):
+    """Counts what is hashed or verified; `afterwards` happens once, when the next job is done."""
+
+    def __init__(self) -> None:
+        super().__init__(threads=2)
+        self.jobs = 0
+        self.afterwards: Callable[[], object] | None = None
+
+    def run(self, job: Callable[[], Any], *, client: str | None = None) -> Any:
+        self.jobs += 1
+        result = super().run(job, client=client)
+        afterwards, self.afterwards = self.afterwards, None
+        if afterwards:
+            afterwards()
+        return result
+
+
+@contextmanager
+def watching_hashes(core: Core) -> Iterator[tuple[Core, WatchedPool]]:
+    """The same core, hashing on a pool that is watched."""
+    pool = WatchedPool()
+    watched = Core(
+        core.settings,
+        clock=core.clock,
+        database=core.database,
+        hashing=pool,
+        transport=core.transport,
+        doorbell=core.doorbell,
+    )
+    watched.ring = core.ring
+    try:
+        yield watched, pool
+    finally:
+        pool.close()
+
+
+@contextmanager
+def before_next_write(core: Core, sql: str, *values: object) -> Iterator[None]:
+    """Another process runs this statement just before the next transaction of this core begins."""
+    happened = False
+
+    def interfere(*_: object) -> None:
+        nonlocal happened
+        if happened:
+            return
+        happened = True
+        with closing(sqlite3.connect(core.database.path)) as other, other:
+            assert other.execute(sql, values).rowcount == 1
+
+    engine = core.database._writer
+    event.listen(engine, "checkout", interfere)
+    try:
+        yield
+    finally:
+        event.remove(engine, "checkout", interfere)
+    assert happened, "nothing was written"
+
+
+def together(*jobs: Callable[[], Any]) -> list[Any]:
+    """Run all at once; what each returned, or the domain error that it raised."""
+    barrier = threading.Barrier(len(jobs))
+
+    def run(job: Callable[[], Any]) -> Any:
+        barrier.wait(30)
+        try:
+            return job()
+        except DomainError as error:
+            return error
+
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        return list(threads.map(run, jobs))

@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,13 @@ def load(
         if name.upper().startswith(ENV_PREFIX) and "__" in name and name.upper() not in known
     ]
 
+    tables = {table for table, _, _ in keys()}
+    mistakes += [
+        f"{path}: {table}: expected a table, [{table}]"
+        for table, value in document.items()
+        if table in tables and not isinstance(value, dict)
+    ]
+
     class FromHere(Settings):
         @classmethod
         def settings_customise_sources(
@@ -62,7 +69,7 @@ def load(
             return (
                 InitSettingsSource(settings_cls, init_kwargs=_nested(given)),
                 from_variables,
-                InitSettingsSource(settings_cls, init_kwargs=document),
+                InitSettingsSource(settings_cls, init_kwargs=_tables_of(document, tables)),
             )
 
     origins = _origins(path, document, variables, given)
@@ -71,7 +78,9 @@ def load(
     except ValidationError as error:
         raise SettingsError(mistakes + _explain(error, origins, path)) from None
     settings._origins, settings._file = origins, path
-    mistakes += _check_together(settings)
+    for together, what in _check_together(settings):
+        places = [origins[key] for key in together if key in origins]
+        mistakes.append(": ".join([*dict.fromkeys(places), together[0], what]))
     if mistakes:
         raise SettingsError(mistakes)
     return settings
@@ -99,11 +108,16 @@ def _read_file(path: Path) -> dict[str, Any]:
     if open_to_others(path, reading=False):
         raise SettingsError([f"{path}: others can write this file: chmod o-w it"])
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError([f"{path}: not TOML: {error}"]) from None
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from None
+
+
+def _tables_of(document: Mapping[str, Any], tables: set[str]) -> dict[str, Any]:
+    """Without what should be a table and is none: that is told already."""
+    return {name: value for name, value in document.items() if isinstance(value, dict) or name not in tables}
 
 
 def _nested(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,32 +155,40 @@ def _explain(error: ValidationError, origins: Mapping[str, str], path: Path | No
     return mistakes
 
 
-def _check_together(settings: Settings) -> list[str]:
-    """What no single key can see: hosts and links, the rights of files."""
-    mistakes = []
-    host, public = settings.server.host, settings.server.public_url
-    if not public and not is_wildcard(host) and not is_loopback(host):
-        mistakes.append(f"server.public_url: expected, because server.host {host} is not a loopback address")
-    if settings.sessions.idle_days > settings.sessions.absolute_days:
-        mistakes.append("sessions.idle_days: expected at most sessions.absolute_days")
-    key_file = settings.server.secret_key_file
-    if key_file:
-        mistakes += _check_secret_file(settings.secret_key_path)
-    templates = settings.templates_dir
-    if templates and not templates.is_dir():
-        mistakes.append(f"mail.templates_dir: there is no folder {templates}")
-    elif templates and open_to_others(templates, reading=False):
-        mistakes.append(f"mail.templates_dir: others can write {templates}: chmod o-w it")
-    return mistakes
+def _check_together(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What no single key can see: hosts and links, the rights of files. The keys, and what is wrong."""
+    server, sessions = settings.server, settings.sessions
+    if server.secret_key.get_secret_value() and server.secret_key_file:
+        yield (
+            ("server.secret_key", "server.secret_key_file"),
+            "expected this or server.secret_key_file, not both",
+        )
+    if not server.public_url and not is_wildcard(server.host) and not is_loopback(server.host):
+        yield (
+            ("server.public_url", "server.host"),
+            f"expected, because server.host {server.host} is not a loopback address",
+        )
+    if sessions.idle_days > sessions.absolute_days:
+        yield ("sessions.idle_days", "sessions.absolute_days"), "expected at most sessions.absolute_days"
+    if server.secret_key_file and (problem := _secret_file_problem(settings.secret_key_path)):
+        yield ("server.secret_key_file",), problem
+    if settings.templates_dir and (problem := _folder_problem(settings.templates_dir)):
+        yield ("mail.templates_dir",), problem
 
 
-def _check_secret_file(path: Path) -> list[str]:
+def _secret_file_problem(path: Path) -> str | None:
     if not path.is_file():
-        return [f"server.secret_key_file: there is no file {path}"]
+        return f"there is no file {path}"
     if open_to_others(path, reading=True):
-        return [f"server.secret_key_file: others can read {path}: chmod 600 it"]
+        return f"others can read {path}: chmod 600 it"
     try:
         problem = secret_key_problem(path.read_text(encoding="utf-8").strip())
     except (OSError, UnicodeDecodeError):
-        return [f"server.secret_key_file: {path} cannot be read as text"]
-    return [f"server.secret_key_file: {path}: {problem}"] if problem else []
+        return f"{path} cannot be read as text"
+    return f"{path}: {problem}" if problem else None
+
+
+def _folder_problem(path: Path) -> str | None:
+    if not path.is_dir():
+        return f"there is no folder {path}"
+    return f"others can write {path}: chmod o-w it" if open_to_others(path, reading=False) else None

@@ -148,11 +148,20 @@ class Core:
             except BaseException:
                 connection.rollback()
                 raise
-            connection.commit()
+            self._commit(connection)
         if tx.rings:
             self._ring_doorbell()
         if kept:
             raise kept.error
+
+    @staticmethod
+    def _commit(connection: Connection) -> None:
+        try:
+            connection.commit()
+        except BaseException:
+            # SQLAlchemy holds the transaction for finished and would hand the connection on inside it.
+            connection.invalidate()
+            raise
 
     @property
     def ring(self) -> KeyRing:

@@ -5,6 +5,7 @@ line: keys that name a secret are masked whole, and texts are searched for what 
 """
 
 import logging
+import math
 import re
 import sys
 from collections.abc import MutableMapping
@@ -13,37 +14,53 @@ from typing import Any, Literal, TextIO
 import structlog
 
 MASK = "***"
-_SECRET_KEY = re.compile(r"password|secret|token|authorization|cookie|link(?!_id)|digest|nonce")
-_ADDRESS = re.compile(r"([A-Za-z0-9._%+-])[A-Za-z0-9._%+-]*@([A-Za-z0-9.-]+\.[A-Za-z0-9-]+)")
-_JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
-_TOKEN_PARAMETER = re.compile(r"((?:token|password|secret|code)=)[^&\s\"']+", re.IGNORECASE)
-_SECRET_TEXT = re.compile(r"(?<![\w-])[A-Za-z0-9_-]{43}(?![\w-])")
+_MOST_CHARACTERS, _MOST_OF_A_TRACEBACK = 2_000, 20_000
+_SECRET_KEY = re.compile(
+    r"password|secret|token|authorization|cookie|link(?!_id)|digest|nonce", re.IGNORECASE
+)
+_EDGE = r"""\s@<>"',;:()\[\]=/\\"""
+_ADDRESS = re.compile(rf"(?<![^{_EDGE}])([^{_EDGE}])[^{_EDGE}]*@([^{_EDGE}]+\.[^{_EDGE}]+)")
+_JWT = re.compile(r"(?<![\w-])eyJ[\w-]+\.[\w-]+\.[\w-]*")
+_NAMED = re.compile(
+    r"""((?:password|secret|token|authorization)["']?\s*[=:]\s*)"""
+    r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|(?:bearer |basic )?[^\s&,;"']+)""",
+    re.IGNORECASE,
+)
+_HASH = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
+# The length of a link token, and of a secret key that was made here.
+_SECRET_TEXT = re.compile(r"(?<![\w-])(?:[A-Za-z0-9_-]{43}|[A-Za-z0-9_-]{64})(?![\w-])")
 
 Event = MutableMapping[str, Any]
 
 
 def mask_text(text: str) -> str:
     """Hide tokens and shorten addresses: `ada@example.org` becomes `a***@example.org`."""
+    text = _NAMED.sub(rf"\1{MASK}", text)
     text = _JWT.sub(MASK, text)
-    text = _TOKEN_PARAMETER.sub(rf"\1{MASK}", text)
+    text = _HASH.sub(MASK, text)
     text = _SECRET_TEXT.sub(MASK, text)
     return _ADDRESS.sub(rf"\1{MASK}@\2", text)
 
 
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]} … ({len(text)} characters)"
+
+
 def _masked(key: str, value: Any) -> Any:
     match value:
-        case None | bool() | int() | float():
+        case None | bool():
             return value
         case _ if _SECRET_KEY.search(key):
             return MASK
-        case str():
-            return mask_text(value)
+        case int() | float():
+            return value if math.isfinite(value) else str(value)
         case dict():
-            return {inner: _masked(str(inner), item) for inner, item in value.items()}
+            return {mask_text(str(inner)): _masked(str(inner), item) for inner, item in value.items()}
         case list() | tuple():
             return [_masked(key, item) for item in value]
         case _:
-            return mask_text(str(value))
+            most = _MOST_OF_A_TRACEBACK if key == "exception" else _MOST_CHARACTERS
+            return mask_text(_cut(str(value), most))
 
 
 def _mask(_logger: Any, _method: str, event: Event) -> Event:
@@ -56,6 +73,9 @@ def _for_a_terminal(_logger: Any, _method: str, event: Event) -> Event:
     """Shorter, and what a person looks for first."""
     event.pop("logger", None)
     event["timestamp"] = event["timestamp"][11:19]
+    for key, value in event.items():
+        if isinstance(value, str) and key != "exception":
+            event[key] = value if value.isprintable() else value.encode("unicode_escape").decode()
     if "request_id" in event:
         event["request_id"] = event.pop("request_id")
     return event

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -18,14 +18,15 @@ from pydantic import (
     Field,
     SecretStr,
     field_validator,
-    model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_PREFIX = "USERSVC_"
 
 _CRON_FIELD = re.compile(r"(\*|\d{1,2}(-\d{1,2})?)(,\d{1,2}(-\d{1,2})?)*|\*/\d{1,2}")
-_PLACEHOLDER = re.compile(r"change.?me|placeholder|example|your.?secret|insert.?|todo|xxxx", re.IGNORECASE)
+_PLACEHOLDER = re.compile(
+    r"change.?me|placeholder|example|your.?secret|(?<![a-z0-9])(insert|todo|x{4,})(?![a-z0-9])", re.IGNORECASE
+)
 
 
 class SettingsError(Exception):
@@ -67,10 +68,7 @@ class Server(Table):
     @field_validator("public_url")
     @classmethod
     def _is_an_origin(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if value and (
-            parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment
-        ):
+        if value and not _is_http_address(value):
             raise ValueError("expected an address such as https://users.example.org")
         return value.rstrip("/")
 
@@ -81,11 +79,17 @@ class Server(Table):
             raise ValueError(problem)
         return value
 
-    @model_validator(mode="after")
-    def _one_secret(self) -> Self:
-        if self.secret_key.get_secret_value() and self.secret_key_file:
-            raise ValueError("expected secret_key or secret_key_file, not both")
-        return self
+    @field_validator("secret_key_file", mode="before")
+    @classmethod
+    def _none_if_empty(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _is_named(cls, value: object) -> object:
+        if not value:
+            raise ValueError("expected a folder")
+        return value
 
 
 class Database(Table):
@@ -160,6 +164,11 @@ class Mail(Table):
         "Empty: usersvc's own page.",
     )
 
+    @field_validator("templates_dir", mode="before")
+    @classmethod
+    def _none_if_empty(cls, value: object) -> object:
+        return value or None
+
     @field_validator("activate_link")
     @classmethod
     def _has_token(cls, value: str) -> str:
@@ -206,7 +215,7 @@ class Retention(Table):
                 not (low <= n <= high) for n in numbers if "/" not in part
             ):
                 break
-            if "/" in part and not 1 <= numbers[0] <= high:
+            if "/" in part and not (1 <= numbers[0] <= high and high != 7):  # no steps of weekdays
                 break
         else:
             if len(fields) == len(limits):
@@ -336,6 +345,16 @@ def secret_key_problem(text: str) -> str | None:
 def open_to_others(path: Path, *, reading: bool) -> bool:
     """Whether others on this machine may write (or, with `reading`, read) this path; never on Windows."""
     return os.name == "posix" and bool(path.stat().st_mode & (0o077 if reading else 0o002))
+
+
+def _is_http_address(text: str) -> bool:
+    if not text.isascii() or not text.isprintable() or any(mark in text for mark in " ?#@\\"):
+        return False
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
 
 
 def is_wildcard(host: str) -> bool:

@@ -213,8 +213,8 @@ def test_an_account_without_a_password_can_be_activated_with_one(core: Core) -> 
     assert found.password_hash == "the first hash"
 
 
-@pytest.mark.parametrize("status", ["invited", "active", "deactivated"])
-def test_only_a_pending_account_is_activated(core: Core, status: str) -> None:
+@pytest.mark.parametrize("status", ["active", "deactivated"])
+def test_only_an_account_that_never_was_active_is_activated(core: Core, status: str) -> None:
     user = _inserted(core, EMAIL, status=status)
     assert not _activate(core, user)
     assert _again(core, user.id) == user

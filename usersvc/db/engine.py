@@ -121,6 +121,7 @@ def _engine(
         poolclass=QueuePool,
         pool_size=pool_size,
         max_overflow=0,
+        hide_parameters=True,  # they hold hashes and addresses, and errors are logged
         pool_timeout=WAIT_SECONDS,
         connect_args={"check_same_thread": False, "timeout": WAIT_SECONDS},
     )

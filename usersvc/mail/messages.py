@@ -37,8 +37,10 @@ class Messages:
     def render(
         self, kind: str, data: Mapping[str, Any], *, to: str, message_id: str, at: datetime
     ) -> EmailMessage:
-        """Raises jinja2.TemplateError for a broken template, ValueError for an impossible address."""
+        """Raises whatever a broken template does, ValueError for an empty one or an impossible address."""
         subject, _, text = self._environment.get_template(f"{kind}.txt").render(data).partition("\n")
+        if not subject.strip() or not text.strip():
+            raise ValueError(f"{kind}.txt gives no subject or no text")
         html = self._environment.get_template(f"{kind}.html").render(data)
         message = EmailMessage(policy=SMTP)
         message["From"] = _address(self._sender[1], self._sender[0])
@@ -60,4 +62,6 @@ def _address(address: str, name: str = "") -> Address:
 
 def _encoding(text: str) -> str:
     """ASCII goes as it is, so that a mail on disk can be read and its link copied whole."""
-    return "7bit" if text.isascii() and max(map(len, text.splitlines())) < 900 else "quoted-printable"
+    return (
+        "7bit" if text.isascii() and max(map(len, text.splitlines()), default=0) < 900 else "quoted-printable"
+    )

@@ -1,5 +1,6 @@
 """How a finished message leaves: as a file, to the console, or into memory for tests."""
 
+import contextlib
 import os
 import secrets
 import sys
@@ -41,11 +42,14 @@ class FileTransport:
         return str(target)
 
     def purge(self, before: float) -> int:
-        """Delete mails older than `before` (seconds since the epoch)."""
-        old = [path for path in self._folder.glob("*.eml") if path.stat().st_mtime < before]
-        for path in old:
-            path.unlink(missing_ok=True)
-        return len(old)
+        """Delete mails older than `before` (seconds since the epoch), and drafts of workers that died."""
+        deleted = 0
+        for path in [*self._folder.glob("*.eml"), *self._folder.glob(".*.*")]:
+            with contextlib.suppress(FileNotFoundError):  # another worker was faster
+                if path.stat().st_mtime < before:
+                    path.unlink()
+                    deleted += path.suffix == ".eml"
+        return deleted
 
 
 class ConsoleTransport:

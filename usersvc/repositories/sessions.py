@@ -62,7 +62,8 @@ class Sessions:
         return self._end(sessions.c.id == session_id, reason, at) == 1
 
     def end_all(self, user_id: UUID, reason: str, *, at: datetime) -> int:
-        return self._end(sessions.c.user_id == user_id, reason, at)
+        """Only what lives still counts; the rest ended by itself."""
+        return self._end((sessions.c.user_id == user_id) & (sessions.c.expires_at > at), reason, at)
 
     def end_beyond(self, user_id: UUID, keep: int, *, at: datetime) -> int:
         """End the least recently used sessions of a user, so that `keep` are left."""

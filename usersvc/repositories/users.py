@@ -86,9 +86,9 @@ class Users:
         password_hash: str | None,
         at: datetime,
     ) -> bool:
-        """Make a pending account active, with its username if that is still free, else without one.
+        """Make a pending or invited account active, with its username if that is still free.
 
-        False where the account is not pending any more, or its password changed meanwhile.
+        False where it is something else by now, or its password changed meanwhile.
         """
         values = {
             "status": "active",
@@ -100,7 +100,8 @@ class Users:
         }
         unchanged = (
             users.c.id == user.id,
-            users.c.status == "pending",
+            users.c.status == user.status,
+            users.c.status.in_(("pending", "invited")),
             users.c.password_hash.is_not_distinct_from(user.password_hash),
         )
         try:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from usersvc.errors import Overloaded
@@ -27,7 +27,7 @@ class HashingPool:
         self._per_client = per_client
         self._deadline = deadline
         self._lock = threading.Lock()
-        self._clients: Counter[str] = Counter()
+        self._clients: Counter[str | None] = Counter()
         self._seconds = 0.25  # of a job, a moving average; only for Retry-After
 
     def run(self, job: Callable[[], Result], *, client: str | None = None) -> Result:
@@ -49,6 +49,8 @@ class HashingPool:
     def _wait(self, future: Future[Result]) -> Result:
         try:
             return future.result(timeout=self._deadline)
+        except CancelledError:  # The process stops.
+            raise self._overloaded() from None
         except TimeoutError:
             if future.cancel():
                 raise self._overloaded() from None
@@ -67,11 +69,11 @@ class HashingPool:
                 raise self._overloaded()
             if client is not None and self._clients[client] >= self._per_client:
                 raise self._overloaded()
-            self._clients[client or ""] += 1
+            self._clients[client] += 1
 
     def _leave(self, client: str | None) -> None:
         with self._lock:
-            self._clients[client or ""] -= 1
+            self._clients[client] -= 1
             self._clients += Counter()  # drops the zeros, so that it stays as small as the queue
 
     def _overloaded(self) -> Overloaded:

@@ -97,7 +97,7 @@ def unwrap(key: Key, wrapped: bytes, secret_key: str) -> Key:
     nonce, sealed = wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:]
     try:
         private = AESGCM(_wrapping_key(secret_key)).decrypt(nonce, sealed, _bound(key))
-    except InvalidTag:
+    except (InvalidTag, ValueError):
         raise WrongSecret(key.kid) from None
     opened = serialization.load_der_private_key(private, None) if key.algorithm == "ES256" else private
     return Key(key.kid, key.use, key.algorithm, opened, key.public_jwk)

@@ -9,6 +9,7 @@ bytes that depend on all of the password. Plain `$2a$`, `$2b$` and `$2y$` from e
 import base64
 import hmac
 import os
+import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -25,6 +26,9 @@ _MOST_BYTES = 1024
 # zxcvbn's time grows with the square of the length, and it refuses more than 72 characters.
 _SHOWN_TO_ZXCVBN = 72
 _COMMON = frozenset(FREQUENCY_LISTS["passwords"])
+_COST = re.compile(r"(?:usersvc1)?\$2[aby]\$(\d\d)\$")
+_LEET = frozenset("4@8({[<369!1|0$5+7%2")
+_MOST_LEET = 8
 _BCRYPT_ALPHABET = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -38,6 +42,8 @@ class Policy:
         """Raise WeakPassword with a reason that a person can act on (NIST SP 800-63B-4, 3.1.1.2)."""
         if is_too_large(password):
             raise WeakPassword(f"This password is too long: at most {self.max_length} characters.")
+        if not is_text(password):
+            raise WeakPassword("This password holds a character that is not allowed.")
         password = normalise(password)
         if len(password) < self.min_length:
             raise WeakPassword(f"This password is too short: at least {self.min_length} characters.")
@@ -53,7 +59,7 @@ class Policy:
 
     def _check_strength(self, password: str, names: list[str]) -> None:
         found = zxcvbn(  # type: ignore[no-untyped-call]
-            password[:_SHOWN_TO_ZXCVBN], user_inputs=[*names, "usersvc"], max_length=_SHOWN_TO_ZXCVBN
+            _shown_to_zxcvbn(password), user_inputs=[*names, "usersvc"], max_length=_SHOWN_TO_ZXCVBN
         )
         if found["score"] >= self.min_score:
             return
@@ -68,6 +74,11 @@ def normalise(password: str) -> str:
     return unicodedata.normalize("NFC", password)
 
 
+def is_text(password: str) -> bool:
+    """Without lone surrogates, which no encoding knows."""
+    return not any("\ud800" <= character <= "\udfff" for character in password)
+
+
 def is_too_large(password: str) -> bool:
     """Over the bytes that any password may have: refused before any work."""
     return len(password) > _MOST_BYTES or len(password.encode("utf-8", "replace")) > _MOST_BYTES
@@ -79,18 +90,36 @@ def hash_password(password: str, *, cost: int) -> str:
 
 
 def verify_password(password: str, stored: str) -> bool:
-    """As slow as hashing. False also for a form that is not known here."""
-    if stored.startswith(_SCHEME + "$2"):
-        return bcrypt.checkpw(_shortened(password), stored.removeprefix(_SCHEME).encode())
-    if stored.startswith("$2"):
-        # bcrypt 5 raises above 72 bytes; whoever made this hash cut there.
-        return bcrypt.checkpw(normalise(password).encode()[:72], stored.encode())
+    """As slow as hashing. False also for a form that is not known here, and for what is no text."""
+    if not is_text(password):
+        return False
+    try:
+        if stored.startswith(_SCHEME + "$2"):
+            return bcrypt.checkpw(_shortened(password), stored.removeprefix(_SCHEME).encode())
+        if stored.startswith("$2"):
+            # bcrypt 5 raises above 72 bytes; whoever made this hash cut there.
+            return bcrypt.checkpw(normalise(password).encode()[:72], stored.encode())
+    except ValueError:  # a damaged hash
+        return False
     return False
 
 
+def verify_evenly(password: str, stored: str, *, cost: int) -> bool:
+    """Verify, and let a wrong password take as long as a hash of the current cost would.
+
+    Each step of cost doubles the work: what is missing from an older hash is one dummy of every
+    cost between. The time then does not tell which accounts have not logged in for long.
+    """
+    matches = verify_password(password, stored)
+    if not matches:
+        for missing in range(_cost_of(stored), cost):
+            verify_password("", dummy_hash(cost=missing))
+    return matches
+
+
 def needs_rehash(stored: str, *, cost: int) -> bool:
-    """Whether a fresh hash would differ in scheme or cost."""
-    return not stored.startswith(f"{_SCHEME}$2b${cost:02d}$")
+    """Whether the hash is of an older scheme or of a lower cost than a fresh one would be."""
+    return not stored.startswith(f"{_SCHEME}$2b$") or _cost_of(stored) < cost
 
 
 def dummy_hash(*, cost: int) -> str:
@@ -113,7 +142,8 @@ class PasswordHasher:
 
     def verify(self, password: str, stored: str | None, *, client: str | None = None) -> bool:
         """Without a stored hash a dummy is verified, so that the time tells nothing; False then."""
-        matches = self._pool.run(lambda: verify_password(password, stored or self._dummy), client=client)
+        known = stored or self._dummy
+        matches = self._pool.run(lambda: verify_evenly(password, known, cost=self._cost), client=client)
         return matches and stored is not None
 
     def needs_rehash(self, stored: str) -> bool:
@@ -123,6 +153,19 @@ class PasswordHasher:
 def _shortened(password: str) -> bytes:
     mac = hmac.digest(_LABEL, normalise(password).encode(), "sha384")
     return base64.b64encode(mac)
+
+
+def _cost_of(stored: str) -> int:
+    """The cost of a bcrypt hash; the lowest there is for anything else."""
+    found = _COST.match(stored)
+    return int(found[1]) if found else 4
+
+
+def _shown_to_zxcvbn(password: str) -> str:
+    """Its time doubles with every further kind of l33t character: beyond some, they are shown as others."""
+    shown = password[:_SHOWN_TO_ZXCVBN]
+    kinds = dict.fromkeys(character for character in shown if character in _LEET)
+    return shown.translate({ord(character): "~" for character in list(kinds)[_MOST_LEET:]})
 
 
 def _names(email: str, username: str | None) -> list[str]:

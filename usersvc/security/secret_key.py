@@ -38,7 +38,7 @@ def make(path: Path) -> None:
         raise SettingsError([f"{path}: the secret key cannot be written there: {error.strerror}"]) from None
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(secrets.token_urlsafe(48) + "\n")
+            file.write(_random() + "\n")
             file.flush()
             os.fsync(file.fileno())
         # A link, unlike a rename, fails where another process was first.
@@ -47,6 +47,13 @@ def make(path: Path) -> None:
     finally:
         draft.unlink()
     _sync_folder(path.parent)
+
+
+def _random() -> str:
+    """One that cannot be taken for a placeholder, which a few in a million could."""
+    while secret_key_problem(text := secrets.token_urlsafe(48)):
+        pass
+    return text
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,12 +2,14 @@
 
 import base64
 import os
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from usersvc.core import Core, Tx
+from usersvc.errors import NotActive, UsernameTaken
 from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.outbox import OutboxMail
 from usersvc.repositories.users import User
@@ -69,6 +71,20 @@ def queue_activation_mail(core: Core, tx: Tx, user: User) -> None:
     token = _new_link_token(core, tx, user, "activation", lifetime)
     tx.link_tokens.insert(token)
     queue_mail(core, tx, "activation", address=user.email, user_id=user.id, link_token_id=token.id)
+
+
+def take_over(tx: Tx, user: User, *, username: str | None, password_hash: str | None) -> None:
+    """Make an account that was never activated active with this password; what it was left with is void.
+
+    Raises UsernameTaken, NotActive for any other account.
+    """
+    if username and tx.users.by_username_key(username):
+        raise UsernameTaken
+    tx.link_tokens.revoke_all(user.id, at=tx.now)
+    tx.users.register_again(user, username=username, password_hash=None, at=tx.now)
+    wiped = replace(user, password_hash=None)
+    if not tx.users.activate(wiped, email_verified_at=None, password_hash=password_hash, at=tx.now):
+        raise NotActive
 
 
 def link_secret(core: Core, token: LinkToken) -> str | None:

@@ -1,11 +1,12 @@
 """What administrators and operators do to accounts."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from usersvc.core import Core, Tx
 from usersvc.errors import EmailTaken, NotActive, UserNotFound
 from usersvc.repositories.users import User
 from usersvc.security.secrets import new_id
+from usersvc.services import _steps
 from usersvc.services.accounts import Account
 from usersvc.services.actor import Actor
 from usersvc.services.names import Address, parse_email, parse_username
@@ -57,7 +58,7 @@ def create_admin(
         password_hash = core.hasher.hash(password or "")
     with core.write() as tx:
         user = tx.users.by_email_key(address.key)
-        if password_hash is None and (user is None or user.status != "active"):
+        if plan.needs_password == (user is not None and user.status == "active"):
             raise NotActive("This account changed in this moment; try again.")
         if user is None:
             user = _insert_admin(tx, address, username, password_hash, actor)
@@ -107,12 +108,7 @@ def _promote(tx: Tx, user: User, actor: Actor) -> None:
 
 
 def _take_over(tx: Tx, user: User, username: str | None, password_hash: str | None, actor: Actor) -> None:
-    if user.status == "deactivated":
-        raise NotActive
-    tx.link_tokens.revoke_all(user.id, at=tx.now)
-    tx.users.register_again(user, username=username, password_hash=None, at=tx.now)
-    wiped = replace(user, password_hash=None)
-    tx.users.activate(wiped, email_verified_at=None, password_hash=password_hash, at=tx.now)
+    _steps.take_over(tx, user, username=username, password_hash=password_hash)
     tx.users.set_role(user.id, "admin", at=tx.now)
     tx.audit(actor, "user.activated", target=user.id)
     tx.audit(actor, "user.role_changed", target=user.id, before=user.role, after="admin")

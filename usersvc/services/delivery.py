@@ -7,15 +7,14 @@ sent is retried with growing pauses for two days, and then stays as `dead`.
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
 from jinja2 import TemplateError
 
 from usersvc import logs
 from usersvc.core import Core, Tx
+from usersvc.errors import DomainError
 from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.outbox import OutboxMail
 from usersvc.services import _steps
@@ -27,24 +26,23 @@ _TRIES_OF_A_BROKEN_MAIL = 5
 _log = logs.get("usersvc.delivery")
 
 
-@dataclass(frozen=True)
-class _Ready:
-    """A claimed mail that is worth sending, with what its template needs."""
-
-    mail: OutboxMail
-    data: dict[str, Any]
-
-
 def deliver_due(core: Core, *, owner: str, stopping: Callable[[], bool] = lambda: False) -> int:
     """Send what is due, until nothing is or the process is `stopping`; how many were sent.
 
-    `owner` names the worker in the leases. Any number of workers may do so at once.
+    `owner` names the worker in the leases. Any number of workers may do so at once. A mail that
+    fails is put off and stops no other one.
     """
     sent = 0
     while not stopping() and _there_is_mail(core):
-        ready = _claim(core, owner)
-        if ready:
-            sent += _send(core, ready)
+        mail = _claim(core, owner)
+        if mail is None:
+            continue
+        try:
+            sent += _resolve(core, mail) if mail.kind in _REQUESTS else _send(core, mail)
+        except DomainError:
+            raise  # The database cannot be used; the lease ends by itself.
+        except Exception as error:
+            _put_off(core, mail, error)
     return sent
 
 
@@ -53,44 +51,45 @@ def _there_is_mail(core: Core) -> bool:
         return tx.outbox.there_is_mail(tx.now)
 
 
-def _claim(core: Core, owner: str) -> _Ready | None:
+def _claim(core: Core, owner: str) -> OutboxMail | None:
     with core.write() as tx:
-        mail = tx.outbox.claim_next(owner, at=tx.now, lease_until=tx.now + LEASE)
-        if mail is None:
-            return None
-        if mail.kind in _REQUESTS:
-            resolved = _REQUESTS[mail.kind](core, tx, mail)
-            tx.outbox.settle(mail, "sent" if resolved else "dropped", at=tx.now)
-            return None
-        data = {"host": urlsplit(core.settings.public_url).netloc, **mail.data}
-        if mail.kind not in _WITH_LINK:
-            return _Ready(mail, data)
-        link = _living_link(core, tx, mail)
-        if link is None:
-            tx.outbox.settle(mail, "dropped", at=tx.now)
-            return None
-        return _Ready(mail, data | link)
+        return tx.outbox.claim_next(owner, at=tx.now, lease_until=tx.now + LEASE)
 
 
-def _send(core: Core, ready: _Ready) -> bool:
-    mail = ready.mail
-    try:
-        message = core.messages.render(
-            mail.kind, ready.data, to=mail.address, message_id=mail.message_id, at=mail.created_at
-        )
-        where = core.transport.send(message)
-    except (OSError, TemplateError, ValueError) as error:
-        _put_off(core, mail, error)
+def _resolve(core: Core, mail: OutboxMail) -> bool:
+    """A request that nobody waits for: only now is the account looked up."""
+    with core.write() as tx:
+        resolved = _REQUESTS[mail.kind](core, tx, mail)
+        tx.outbox.settle(mail, "sent" if resolved else "dropped", at=tx.now)
+    return False
+
+
+def _send(core: Core, mail: OutboxMail) -> bool:
+    link = _link_data(core, mail)
+    if link is None:
+        _drop(core, mail)
         return False
+    data = {"host": urlsplit(core.settings.public_url).netloc, **mail.data, **link}
+    message = core.messages.render(
+        mail.kind, data, to=mail.address, message_id=mail.message_id, at=mail.created_at
+    )
+    where = core.transport.send(message)
     with core.write() as tx:
         tx.outbox.settle(mail, "sent", at=tx.now)
     _log.info("mail sent", kind=mail.kind, to=mail.address, via=where, attempt=mail.attempts)
     return True
 
 
+def _drop(core: Core, mail: OutboxMail) -> None:
+    with core.write() as tx:
+        tx.outbox.settle(mail, "dropped", at=tx.now)
+
+
 def _put_off(core: Core, mail: OutboxMail, error: Exception) -> None:
+    """Later again, or given up."""
     reason = logs.mask_text(f"{type(error).__name__}: {error}")[:500]
-    broken = not isinstance(error, OSError)
+    # Jinja calls a missing template an OSError too.
+    broken = isinstance(error, TemplateError) or not isinstance(error, OSError)
     with core.write() as tx:
         next_attempt_at = tx.now + _pause(mail.attempts)
         if broken and mail.attempts >= _TRIES_OF_A_BROKEN_MAIL:
@@ -107,9 +106,15 @@ def _pause(attempts: int) -> timedelta:
     return pause * random.uniform(0.9, 1.1)  # noqa: S311 - spreads retries, protects nothing
 
 
-def _living_link(core: Core, tx: Tx, mail: OutboxMail) -> dict[str, str] | None:
-    token = tx.link_tokens.by_id(mail.link_token_id) if mail.link_token_id else None
-    secret = _steps.link_secret(core, token) if token and token.lives(tx.now) else None
+def _link_data(core: Core, mail: OutboxMail) -> dict[str, str] | None:
+    """The link, made now and kept nowhere; None where it is dead or its key is gone."""
+    if mail.kind not in _WITH_LINK:
+        return {}
+    with core.read() as tx:
+        token = tx.link_tokens.by_id(mail.link_token_id) if mail.link_token_id else None
+        if token and not token.lives(tx.now):
+            token = None
+    secret = _steps.link_secret(core, token) if token else None
     if token is None or secret is None:
         return None
     return {"link": _link(core, token, secret), "expires_at": _readable(token.expires_at)}
@@ -126,7 +131,6 @@ def _readable(at: datetime) -> str:
 
 
 def _resend_activation(core: Core, tx: Tx, request: OutboxMail) -> bool:
-    """Now the account is looked up; nobody waits for the answer any more."""
     user = tx.users.by_email_key(request.address)
     if user is None or user.status != "pending":
         return False

@@ -1,6 +1,7 @@
 """Logging in."""
 
 import secrets
+from contextlib import suppress
 from datetime import timedelta
 from typing import NoReturn
 
@@ -12,6 +13,7 @@ from usersvc.errors import (
     InvalidCredentials,
     InvalidEmail,
     KeepWrites,
+    Overloaded,
 )
 from usersvc.repositories.sessions import Session
 from usersvc.repositories.users import User
@@ -37,12 +39,15 @@ def log_in(core: Core, *, email: str, password: str, actor: Actor) -> TokenPair:
         _refuse(core, user, _not_active(core, user), actor)
     password_hash = known_hash
     if core.hasher.needs_rehash(known_hash):
-        password_hash = core.hasher.hash(password, client=actor.network)
+        # A right password is not refused because there is no time to store it better.
+        with suppress(Overloaded):
+            password_hash = core.hasher.hash(password, client=actor.network)
     with core.write() as tx:
         # What was verified is checked again: a reset in between makes this login one with a wrong password.
         if not tx.users.log_in(user.id, verified_hash=known_hash, password_hash=password_hash, at=tx.now):
             _note_failure(tx, user, InvalidCredentials(), actor)
             raise KeepWrites(InvalidCredentials())
+        user = tx.users.by_id(user.id) or user  # The role may have changed since.
         session, rnd = _open_session(core, tx, user, actor)
         tx.audit(actor.signed_in(user.id, session.id), "user.logged_in", target=user.id)
     return mint(core, user, session, rnd, at=tx.now)
@@ -76,7 +81,9 @@ def _note_failure(tx: Tx, user: User | None, error: DomainError, actor: Actor) -
 
 def _open_session(core: Core, tx: Tx, user: User, actor: Actor) -> tuple[Session, str]:
     limits = core.settings.sessions
-    tx.sessions.end_beyond(user.id, limits.max_per_user - 1, at=tx.now)
+    surplus = tx.sessions.end_beyond(user.id, limits.max_per_user - 1, at=tx.now)
+    if surplus:
+        tx.audit(actor, "session.ended_as_surplus", target=user.id, sessions=surplus)
     rnd = secrets.token_urlsafe(32)
     absolute_at = tx.now + timedelta(days=limits.absolute_days)
     session = Session(

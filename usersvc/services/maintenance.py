@@ -48,7 +48,7 @@ def purge(
             tx.jobs.finish(JOB, at=tx.now, counts=counts)
             tx.audit(actor, "purged", counts=counts)
         if any(counts.values()):
-            _log.info("purged", **{kind.replace(" ", "_"): rows for kind, rows in counts.items()})
+            _log.info("purged", what=", ".join(f"{kind} {rows}" for kind, rows in counts.items() if rows))
     return counts
 
 
@@ -85,15 +85,16 @@ def _kinds(core: Core) -> list[_Purge]:
             lambda tx: tx.sessions.count_done_before(sessions),
             lambda tx: tx.sessions.delete_done_before(sessions, limit=BATCH),
         ),
-        _Purge(
-            "pending accounts",
-            lambda tx: tx.users.count_abandoned(pending, at=now),
-            lambda tx: tx.users.delete_abandoned(pending, at=now, limit=BATCH),
-        ),
+        # Before the accounts, whose deletion takes their mails along.
         _Purge(
             "outbox",
             lambda tx: tx.outbox.count_done_before(outbox),
             lambda tx: tx.outbox.delete_done_before(outbox, limit=BATCH),
+        ),
+        _Purge(
+            "pending accounts",
+            lambda tx: tx.users.count_abandoned(pending, at=now),
+            lambda tx: tx.users.delete_abandoned(pending, at=now, limit=BATCH),
         ),
         _Purge(
             "throttle",

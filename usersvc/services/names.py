@@ -25,7 +25,7 @@ def parse_email(text: str, *, special_domains: bool = False) -> Address:
     """Raises InvalidEmail, with a reason. Non-ASCII local parts are refused (they have look-alikes)."""
     suffix = _ORDINARY if special_domains and _needs_suffix(text) else ""
     try:
-        found = validate_email(text + suffix, check_deliverability=False, allow_smtputf8=False)
+        found = validate_email(text + suffix, check_deliverability=False, allow_smtputf8=False, strict=True)
     except EmailNotValidError as error:
         raise InvalidEmail(str(error)) from None
     email = (found.ascii_email or "").removesuffix(suffix)
@@ -34,7 +34,7 @@ def parse_email(text: str, *, special_domains: bool = False) -> Address:
 
 def parse_username(text: str) -> str:
     """Lower case, so that two spellings are one name. Raises InvalidUsername."""
-    username = text.lower()
+    username = text.lower() if text.isascii() else ""
     if not _USERNAME.fullmatch(username) or _UUID.fullmatch(username):
         raise InvalidUsername
     return username

@@ -88,7 +88,8 @@ def activate(core: Core, *, token: str, password: str | None = None, actor: Acto
             raise InvalidLink
         if not tx.users.activate(user, email_verified_at=tx.now, password_hash=password_hash, at=tx.now):
             # Registered again in this moment: the account is another one's wish now, the link stays.
-            raise PasswordRequired
+            changed = tx.users.by_id(user.id)
+            raise PasswordRequired if changed and changed.status == "pending" else InvalidLink
         tx.audit(actor, "user.activated", target=user.id)
         activated = tx.users.by_id(user.id)
     return Account.of(activated or user)
@@ -123,6 +124,7 @@ def _write_down(core: Core, wish: _Wish, actor: Actor, *, final: bool) -> bool:
     with core.write() as tx:
         user = _new_user(tx, wish, status="pending")
         if wish.met is None and tx.users.insert(user):
+            tx.ring()
             tx.audit(actor, "user.registered", target=user.id)
             _mail_activation(core, tx, user)
             return True
@@ -158,7 +160,12 @@ def _register_active(
     with core.write() as tx:
         user = replace(_new_user(tx, wish, status="active"), activated_at=tx.now, password_changed_at=tx.now)
         if not tx.users.insert(user):
-            raise EmailTaken
+            # What is left from a time with activation by mail is in nobody's way.
+            known = tx.users.by_email_key(address.key)
+            if known is None or not _replaceable(known):
+                raise EmailTaken
+            _steps.take_over(tx, known, username=username, password_hash=password_hash)
+            user = tx.users.by_id(known.id) or known
         tx.audit(actor, "user.registered", target=user.id)
     return Account.of(user)
 

@@ -67,7 +67,8 @@ def log_out_everywhere(core: Core, *, actor: Actor) -> int:
 
 def mint(core: Core, user: User, session: Session, rnd: str, *, at: datetime) -> TokenPair:
     """The tokens of a session as its row stands."""
-    access_until = at + timedelta(minutes=core.settings.tokens.access_minutes)
+    lifetime = timedelta(minutes=core.settings.tokens.access_minutes)
+    access_until = min(at + lifetime, session.absolute_at)
     access_token = core.tokens.sign_access(
         user_id=user.id,
         session_id=session.id,

@@ -205,7 +205,7 @@ def upgrade() -> None:
         sa.Column("address", sa.String(length=320), nullable=False),
         sa.Column("link_token_id", sa.Uuid(), nullable=True),
         sa.Column("data", sa.JSON(), nullable=False),
-        sa.Column("message_id", sa.String(length=128), nullable=False),
+        sa.Column("message_id", sa.String(length=400), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("next_attempt_at", UtcDateTime(), nullable=False),

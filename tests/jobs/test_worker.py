@@ -1,0 +1,155 @@
+"""A real Huey consumer on threads: wake-ups, the clock, a clean stop."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from huey.api import crontab
+
+from tests.factories import EMAIL, PASSWORD, STRANGER, active, delivered
+from usersvc.clock import MovedClock
+from usersvc.core import Core
+from usersvc.errors import NoDatabase, SchemaOutdated
+from usersvc.jobs.queue import make_queue
+from usersvc.jobs.tasks import latest_slot, register
+from usersvc.jobs.worker import Worker, wait_for_database
+from usersvc.mail.transports import MemoryTransport
+from usersvc.services import maintenance, registration
+
+
+def _within(seconds: float, happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_the_doorbell_wakes_the_worker(core: Core, transport: MemoryTransport) -> None:
+    worker = Worker(core, make_queue(core.settings))
+    core.doorbell = worker.ring
+    worker.start()
+    try:
+        registration.register(core, email=EMAIL, password=PASSWORD, actor=STRANGER)
+        _within(10, lambda: transport.sent)
+    finally:
+        worker.stop()
+
+
+def test_at_its_start_a_worker_sends_what_waits_and_purges_what_it_missed(
+    core: Core, transport: MemoryTransport
+) -> None:
+    registration.register(core, email=EMAIL, password=PASSWORD, actor=STRANGER)
+    worker = Worker(core, make_queue(core.settings))
+    worker.start()
+    try:
+        _within(10, lambda: transport.sent)
+        _within(10, lambda: maintenance.last_slot(core))
+    finally:
+        worker.stop()
+    slot = maintenance.last_slot(core)
+    assert slot is not None
+    assert slot.minute == 0
+    assert slot <= core.clock.now() < slot + timedelta(hours=1)
+
+
+def test_a_stop_lets_the_mail_in_hand_be_finished_and_leaves_the_rest(core: Core) -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    class Slow(MemoryTransport):
+        def send(self, message):
+            started.set()
+            go_on.wait(10)
+            return super().send(message)
+
+    core.transport = slow = Slow()
+    for name in ("ada", "bob"):
+        registration.register(core, email=f"{name}@example.org", password=PASSWORD, actor=STRANGER)
+    worker = Worker(core, make_queue(core.settings))
+    worker.start()
+    assert started.wait(10)
+    stopping = threading.Thread(target=worker.stop)
+    stopping.start()
+    time.sleep(0.2)
+    assert stopping.is_alive()
+    go_on.set()
+    stopping.join(10)
+    assert not stopping.is_alive()
+    assert len(slow.sent) == 1
+    assert len(delivered(core)) == 2  # the one that was finished, and the other one now
+
+
+def test_a_task_that_fails_stops_nothing(core: Core, transport: MemoryTransport) -> None:
+    worker = Worker(core, make_queue(core.settings))
+    core.doorbell = worker.ring
+    database, core.database = core.database, None  # type: ignore[assignment]
+    worker.start()
+    try:
+        time.sleep(0.5)
+        core.database = database
+        registration.register(core, email=EMAIL, password=PASSWORD, actor=STRANGER)
+        _within(10, lambda: transport.sent)
+    finally:
+        worker.stop()
+
+
+def test_r32_of_several_workers_one_purges_each_slot(core: Core, clock: MovedClock) -> None:
+    slot = clock.now().replace(second=0, microsecond=0)
+    together, done = threading.Barrier(8), []
+
+    def claim() -> None:
+        together.wait()
+        done.append(maintenance.purge_slot(core, slot, actor=STRANGER))
+
+    threads = [threading.Thread(target=claim) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([counts for counts in done if counts is not None]) == 1
+
+
+def test_what_expired_is_purged_when_the_clock_says_so(core: Core, clock: MovedClock) -> None:
+    active(core)
+    clock.move(days=2)
+    tasks = register(make_queue(core.settings), core, owner="test")
+    tasks.catch_up.call_local()  # type: ignore[attr-defined]
+    with core.read() as tx:
+        assert tx.link_tokens.count_done_before(clock.now()) == 0
+        job = tx.jobs.by_name(maintenance.JOB)
+    assert job
+    assert job.counts["link tokens"] == 1
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("0 * * * *", datetime(2026, 3, 10, 14, 0, tzinfo=UTC)),
+        ("* * * * *", datetime(2026, 3, 10, 14, 37, tzinfo=UTC)),
+        ("*/15 * * * *", datetime(2026, 3, 10, 14, 30, tzinfo=UTC)),
+        ("0 3 * * *", datetime(2026, 3, 10, 3, 0, tzinfo=UTC)),
+        ("30 23 * * *", datetime(2026, 3, 9, 23, 30, tzinfo=UTC)),
+        ("0 0 1 * *", datetime(2026, 3, 1, 0, 0, tzinfo=UTC)),
+        ("0 0 30 2 *", None),
+    ],
+)
+def test_the_latest_slot_of_a_schedule_is_found(schedule: str, expected: datetime | None) -> None:
+    now = datetime(2026, 3, 10, 14, 37, 12, 5, tzinfo=UTC)
+    assert latest_slot(crontab(*schedule.split(), strict=True), now) == expected
+
+
+def test_waiting_for_a_database_ends_with_what_is_wrong(core: Core) -> None:
+    stop = threading.Event()
+    wait_for_database(core, stop, seconds=0)
+    with core.write() as tx:
+        tx.connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
+    with pytest.raises(SchemaOutdated):
+        wait_for_database(core, stop, seconds=0.1)
+    core.close()
+    core.database.path.unlink()
+    with pytest.raises(NoDatabase):
+        wait_for_database(core, stop, seconds=0.1)
+    stop.set()
+    with pytest.raises(NoDatabase):
+        wait_for_database(core, stop, seconds=60)

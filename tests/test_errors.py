@@ -1,0 +1,100 @@
+"""The errors of the domain: their codes are what clients program against."""
+
+import re
+
+import pytest
+
+from usersvc import errors
+from usersvc.errors import CODES, DomainError, InvalidEmail, KeepWrites, Kind, Overloaded, WeakPassword
+
+CLOSED_LIST = {
+    "INVALID_EMAIL": Kind.INVALID,
+    "INVALID_USERNAME": Kind.INVALID,
+    "WEAK_PASSWORD": Kind.INVALID,
+    "INVALID_LINK": Kind.INVALID,
+    "PASSWORD_REQUIRED": Kind.INVALID,
+    "INVALID_CREDENTIALS": Kind.UNAUTHENTICATED,
+    "INVALID_TOKEN": Kind.UNAUTHENTICATED,
+    "TOKEN_EXPIRED": Kind.UNAUTHENTICATED,
+    "TOKEN_REUSED": Kind.UNAUTHENTICATED,
+    "SESSION_ENDED": Kind.UNAUTHENTICATED,
+    "ACCOUNT_DEACTIVATED": Kind.FORBIDDEN,
+    "ACCOUNT_NOT_ACTIVATED": Kind.FORBIDDEN,
+    "REGISTRATION_CLOSED": Kind.FORBIDDEN,
+    "USER_NOT_FOUND": Kind.NOT_FOUND,
+    "EMAIL_TAKEN": Kind.CONFLICT,
+    "USERNAME_TAKEN": Kind.CONFLICT,
+    "NOT_ACTIVE": Kind.CONFLICT,
+    "OVERLOADED": Kind.UNAVAILABLE,
+    "DATABASE_BUSY": Kind.UNAVAILABLE,
+    "DATABASE_UNAVAILABLE": Kind.UNAVAILABLE,
+    "NO_DATABASE": Kind.UNAVAILABLE,
+    "SCHEMA_OUTDATED": Kind.UNAVAILABLE,
+    "SCHEMA_TOO_NEW": Kind.UNAVAILABLE,
+    "ADDRESS_IN_USE": Kind.UNAVAILABLE,
+    "NO_ADDRESS": Kind.UNAVAILABLE,
+    "OTHER_SYSTEM_USER": Kind.FORBIDDEN,
+}
+
+
+def subclasses(of: type[DomainError] = DomainError) -> list[type[DomainError]]:
+    return [found for sub in of.__subclasses__() for found in (sub, *subclasses(sub))]
+
+
+def test_the_codes_of_the_domain_are_a_closed_list_of_known_kinds() -> None:
+    found = {code: cls.kind for code, cls in CODES.items() if cls.__module__ == errors.__name__}
+    assert found == CLOSED_LIST
+
+
+def test_every_error_of_a_kind_is_in_the_list_under_its_own_code() -> None:
+    of_a_kind = [cls for cls in subclasses() if "kind" in cls.__dict__]
+    assert len(of_a_kind) == len({cls.code for cls in of_a_kind}) == len(CODES)
+    assert {cls.code: cls for cls in of_a_kind} == CODES
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_a_code_is_upper_case_words_of_its_class_name(code: str) -> None:
+    assert re.fullmatch(r"[A-Z]+(_[A-Z]+)*", code)
+    assert CODES[code].__name__.upper() == code.replace("_", "")
+    assert len(code.split("_")) == len(re.findall(r"[A-Z]", CODES[code].__name__))
+
+
+@pytest.mark.parametrize("error", CODES.values(), ids=CODES)
+def test_every_error_has_a_sentence_for_a_person(error: type[DomainError]) -> None:
+    assert error.message.strip().endswith(".")
+    assert str(error()) == error.message
+
+
+@pytest.mark.parametrize("error", CODES.values(), ids=CODES)
+def test_every_error_has_one_of_the_seven_kinds(error: type[DomainError]) -> None:
+    assert len(Kind) == 7
+    assert error.kind in Kind
+
+
+def test_a_message_of_its_own_replaces_the_general_one_and_leaves_the_code() -> None:
+    error = WeakPassword("This password is too short.")
+    assert str(error) == "This password is too short."
+    assert error.code == "WEAK_PASSWORD"
+    assert WeakPassword.message == "This password is too easy to guess."
+
+
+def test_an_error_says_after_how_long_to_try_again_only_where_that_helps() -> None:
+    assert InvalidEmail().retry_after is None
+    assert Overloaded(retry_after=3).retry_after == 3
+    assert str(Overloaded(retry_after=3)) == Overloaded.message
+
+
+def test_an_error_made_of_another_without_a_kind_keeps_its_code() -> None:
+    class EvenWeaker(WeakPassword):
+        pass
+
+    assert EvenWeaker.code == "WEAK_PASSWORD"
+    assert CODES["WEAK_PASSWORD"] is WeakPassword
+    assert "EVEN_WEAKER" not in CODES
+
+
+def test_keeping_writes_carries_the_error_and_is_none_itself() -> None:
+    error = InvalidEmail()
+    kept = KeepWrites(error)
+    assert kept.error is error
+    assert not isinstance(kept, DomainError)
