@@ -1,0 +1,107 @@
+"""The documents are true: commands, routes, codes, kinds of mail and links in them are those of the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from usersvc.api.app import create_app
+from usersvc.api.deps import PREFIX
+from usersvc.api.errors import STATUS, TRANSPORT
+from usersvc.cli.app import EXIT, WRONG_SETTING, app
+from usersvc.core import Core
+from usersvc.errors import CODES
+from usersvc.mail.messages import _BUILT_IN
+from usersvc.settings import keys
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+# What only commands raise: no route can answer with these.
+_OF_COMMANDS = {"ADDRESS_IN_USE", "NO_ADDRESS", "OTHER_SYSTEM_USER", "USER_NOT_FOUND", "NOT_ACTIVE"}
+
+
+def _text(*names: str) -> str:
+    return "\n".join((ROOT / name).read_text(encoding="utf-8") for name in names)
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    lines = [line for line in _text("README.md").splitlines() if line]
+    assert lines[1].strip().startswith("make run ")
+    assert lines[2].strip().startswith("make test ")
+
+
+def test_the_readme_lists_every_command_and_no_other() -> None:
+    listed = re.findall(r"^    usersvc ([a-z-]+)  ", _text("README.md"), re.MULTILINE)
+    assert sorted(listed) == sorted(get_command(app).commands)
+
+
+def test_the_readme_shows_every_make_command_that_there_is() -> None:
+    offered = set(re.findall(r"^([a-z-]+):.*##", _text("Makefile"), re.MULTILINE))
+    assert set(re.findall(r"(?:^ *|`)make ([a-z-]+)", _text("README.md", ".ci/run"), re.MULTILINE)) <= offered
+
+
+def test_every_route_is_documented_and_no_other(core: Core) -> None:
+    routes = {
+        (method.upper(), path)
+        for path, operations in create_app(core)._app.openapi()["paths"].items()
+        for method in operations
+    }
+    documented = {
+        (method, PREFIX + path)
+        for method, path in re.findall(r"^\| `([A-Z]+) (/\S+)` \|", _text("docs/api.md"), re.MULTILINE)
+    }
+    assert documented == {route for route in routes if route[1].startswith(PREFIX)}
+    for _, path in routes:
+        assert path.removeprefix(PREFIX) in _text("docs/api.md")
+
+
+def test_every_error_code_is_documented_with_its_status() -> None:
+    documented = dict(re.findall(r"^\| `([A-Z_]+)` \| (\d+) \|", _text("docs/api.md"), re.MULTILINE))
+    codes = {code: STATUS[error.kind] for code, error in CODES.items() if code not in _OF_COMMANDS}
+    codes |= {code: status for status, (code, _) in TRANSPORT.items()}
+    assert {code: int(status) for code, status in documented.items()} == codes
+
+
+def test_every_exit_code_is_documented() -> None:
+    documented = {
+        int(code) for code in re.findall(r"^\| (\d+) \|", _text("docs/operations.md"), re.MULTILINE)
+    }
+    assert {0, 1, 2, WRONG_SETTING, *EXIT.values()} <= documented
+
+
+def test_every_kind_of_mail_is_documented() -> None:
+    documented = set(re.findall(r"^\| `([a-z_]+)` \| ", _text("docs/operations.md"), re.MULTILINE))
+    kinds = {path.stem for path in _BUILT_IN.glob("*.txt")}
+    assert documented == kinds
+    assert kinds == {path.stem for path in _BUILT_IN.glob("*.html")} - {"layout", "button"}
+
+
+def test_settings_that_the_documents_name_exist() -> None:
+    tables = {table for table, _, _ in keys()}
+    known = {f"{table}.{key}" for table, key, _ in keys()}
+    named = {
+        name
+        for document in DOCUMENTS
+        for name in re.findall(r"`([a-z]+\.[a-z_]+)`", document.read_text(encoding="utf-8"))
+        if name.split(".")[0] in tables
+    }
+    assert named
+    assert named <= known
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", document.read_text(encoding="utf-8")):
+        assert (document.parent / target).exists(), target
+
+
+def test_every_decision_is_listed() -> None:
+    listed = re.findall(r"\((\d{4}-[a-z-]+\.md)\)", _text("docs/decisions/README.md"))
+    assert listed == sorted(path.name for path in (ROOT / "docs" / "decisions").glob("0*.md"))
+
+
+def test_paths_in_the_architecture_exist() -> None:
+    for path in re.findall(r"`((?:tests|db|services|cli|api)/[\w/.]+\.\w+)`", _text("docs/architecture.md")):
+        assert (ROOT / path).exists() or (ROOT / "usersvc" / path).exists(), path
