@@ -10,15 +10,8 @@ from huey import crontab
 from pydantic import ValidationError
 
 from usersvc import configuration
-from usersvc.settings import (
-    Settings,
-    SettingsError,
-    is_loopback,
-    is_wildcard,
-    keys,
-    secret_key_problem,
-    variable,
-)
+from usersvc.setting_types import is_loopback, is_wildcard, secret_key_problem
+from usersvc.settings import Settings, SettingsError, keys, variable
 
 SECRET = "Q7vN2mK9xR4tB8wL3pZ6yH1cD5fG0jSa"
 OTHER_SECRET = "aS0jGf5Dc1Hy6Zp3Lw8Bt4Rx9Km2Nv7Q"

@@ -14,17 +14,8 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
 )
 
-from usersvc.settings import (
-    ENV_PREFIX,
-    Settings,
-    SettingsError,
-    is_loopback,
-    is_wildcard,
-    keys,
-    open_to_others,
-    secret_key_problem,
-    variable,
-)
+from usersvc.setting_types import is_loopback, is_wildcard, open_to_others, secret_key_problem
+from usersvc.settings import ENV_PREFIX, Settings, SettingsError, keys, variable
 
 ENV_CONFIG = "USERSVC_CONFIG"
 DEFAULT_FILE = "usersvc.toml"
@@ -44,37 +35,10 @@ def load(
     path = _find_file(config, variables)
     document = _read_file(path) if path else {}
     given = {key: value for key, value in (flags or {}).items() if value is not None}
-    known = {variable(table, key) for table, key, _ in keys()}
-    mistakes = [
-        f"{name}: there is no such setting"
-        for name in sorted(variables)
-        if name.upper().startswith(ENV_PREFIX) and "__" in name and name.upper() not in known
-    ]
-
-    tables = {table for table, _, _ in keys()}
-    mistakes += [
-        f"{path}: {table}: expected a table, [{table}]"
-        for table, value in document.items()
-        if table in tables and not isinstance(value, dict)
-    ]
-
-    class FromHere(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], *_: Any, **__: Any
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            # Only what is known: other USERSVC_ names, such as Kubernetes makes, are not settings.
-            from_variables = EnvSettingsSource(settings_cls, env_prefix=ENV_PREFIX, env_nested_delimiter="__")
-            from_variables.env_vars = {k.lower(): v for k, v in variables.items() if k.upper() in known}
-            return (
-                InitSettingsSource(settings_cls, init_kwargs=_nested(given)),
-                from_variables,
-                InitSettingsSource(settings_cls, init_kwargs=_tables_of(document, tables)),
-            )
-
     origins = _origins(path, document, variables, given)
+    mistakes = [*_unknown_variables(variables), *_misplaced(path, document)]
     try:
-        settings = FromHere()
+        settings = _from(_tables_of(document), variables, given)
     except ValidationError as error:
         raise SettingsError(mistakes + _explain(error, origins, path)) from None
     settings._origins, settings._file = origins, path
@@ -115,9 +79,55 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from None
 
 
-def _tables_of(document: Mapping[str, Any], tables: set[str]) -> dict[str, Any]:
+def _from(document: dict[str, Any], variables: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
+    """Let pydantic-settings lay the three over each other; raises ValidationError."""
+    known = _known_variables()
+
+    class FromHere(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *_: Any, **__: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            # Only what is known: other USERSVC_ names, such as Kubernetes makes, are not settings.
+            from_variables = EnvSettingsSource(settings_cls, env_prefix=ENV_PREFIX, env_nested_delimiter="__")
+            from_variables.env_vars = {k.lower(): v for k, v in variables.items() if k.upper() in known}
+            return (
+                InitSettingsSource(settings_cls, init_kwargs=_nested(flags)),
+                from_variables,
+                InitSettingsSource(settings_cls, init_kwargs=document),
+            )
+
+    return FromHere()
+
+
+def _known_variables() -> set[str]:
+    return {variable(table, key) for table, key, _ in keys()}
+
+
+def _unknown_variables(variables: Mapping[str, str]) -> list[str]:
+    known = _known_variables()
+    return [
+        f"{name}: there is no such setting"
+        for name in sorted(variables)
+        if name.upper().startswith(ENV_PREFIX) and "__" in name and name.upper() not in known
+    ]
+
+
+def _misplaced(path: Path | None, document: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{path}: {name}: expected a table, [{name}]"
+        for name, value in document.items()
+        if name in Settings.model_fields and not isinstance(value, dict)
+    ]
+
+
+def _tables_of(document: Mapping[str, Any]) -> dict[str, Any]:
     """Without what should be a table and is none: that is told already."""
-    return {name: value for name, value in document.items() if isinstance(value, dict) or name not in tables}
+    return {
+        name: value
+        for name, value in document.items()
+        if isinstance(value, dict) or name not in Settings.model_fields
+    }
 
 
 def _nested(flags: Mapping[str, Any]) -> dict[str, Any]:

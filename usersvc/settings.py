@@ -3,30 +3,27 @@
 Nothing is read at import; `configuration.load()` makes a Settings.
 """
 
-import ipaddress
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-ENV_PREFIX = "USERSVC_"
-
-_CRON_FIELD = re.compile(r"(\*|\d{1,2}(-\d{1,2})?)(,\d{1,2}(-\d{1,2})?)*|\*/\d{1,2}")
-_PLACEHOLDER = re.compile(
-    r"change.?me|placeholder|example|your.?secret|(?<![a-z0-9])(insert|todo|x{4,})(?![a-z0-9])", re.IGNORECASE
+from usersvc.setting_types import (
+    Cron,
+    DatabaseUrl,
+    Folder,
+    LinkPattern,
+    OneAddress,
+    OptionalPath,
+    PublicUrl,
+    SecretKey,
+    is_wildcard,
 )
+
+ENV_PREFIX = "USERSVC_"
 
 
 class SettingsError(Exception):
@@ -45,64 +42,29 @@ class Server(Table):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
     workers: int = Field(1, ge=1, le=64, description="API processes.")
-    public_url: str = Field(
+    public_url: PublicUrl = Field(
         "",
         description="The address people reach the service under; links in mails begin with it. "
         "Empty: from host and port.",
     )
-    data_dir: Path = Field(
+    data_dir: Folder = Field(
         Path("data"),
         description="Folder for the embedded database, the queue, the secret key and mail files.",
     )
-    secret_key: SecretStr = Field(
+    secret_key: SecretKey = Field(
         SecretStr(""),
         description="At least 32 random characters that wrap the signing keys. "
         "Empty, and no file: made once, in the data directory.",
     )
-    secret_key_file: Path | None = Field(
+    secret_key_file: OptionalPath = Field(
         None, description="File that holds the secret key instead, readable by its owner alone."
     )
     docs: bool = Field(True, description="Serve Swagger UI at /docs and the OpenAPI document.")
     worker: bool = Field(True, description="Run a worker (mail, periodic jobs) inside `usersvc serve`.")
 
-    @field_validator("public_url")
-    @classmethod
-    def _is_an_origin(cls, value: str) -> str:
-        if value and not _is_http_address(value):
-            raise ValueError("expected an address such as https://users.example.org")
-        return value.rstrip("/")
-
-    @field_validator("secret_key")
-    @classmethod
-    def _is_strong(cls, value: SecretStr) -> SecretStr:
-        if value.get_secret_value() and (problem := secret_key_problem(value.get_secret_value())):
-            raise ValueError(problem)
-        return value
-
-    @field_validator("secret_key_file", mode="before")
-    @classmethod
-    def _none_if_empty(cls, value: object) -> object:
-        return value or None
-
-    @field_validator("data_dir", mode="before")
-    @classmethod
-    def _is_named(cls, value: object) -> object:
-        if not value:
-            raise ValueError("expected a folder")
-        return value
-
 
 class Database(Table):
-    url: str = Field("", description="sqlite:///FILE. Empty: usersvc.db in the data directory.")
-
-    @field_validator("url")
-    @classmethod
-    def _is_sqlite(cls, value: str) -> str:
-        if value and not (value.startswith("sqlite:///") and len(value) > len("sqlite:///")):
-            raise ValueError("expected sqlite:///FILE")
-        if ":memory:" in value or "?" in value:
-            raise ValueError("expected a plain file: sqlite:///FILE")
-        return value
+    url: DatabaseUrl = Field("", description="sqlite:///FILE. Empty: usersvc.db in the data directory.")
 
 
 class Tokens(Table):
@@ -154,36 +116,15 @@ class Mail(Table):
         "file",
         description="Where mail goes: `file` (mail/ in the data directory) or `console` (standard output).",
     )
-    from_address: str = Field("usersvc <no-reply@localhost>", description="Sender of every mail.")
-    templates_dir: Path | None = Field(
+    from_address: OneAddress = Field("usersvc <no-reply@localhost>", description="Sender of every mail.")
+    templates_dir: OptionalPath = Field(
         None, description="Folder whose templates replace the built-in ones of the same name."
     )
-    activate_link: str = Field(
+    activate_link: LinkPattern = Field(
         "",
         description="A page of your own to open activation links, `{token}` in it. "
         "Empty: usersvc's own page.",
     )
-
-    @field_validator("templates_dir", mode="before")
-    @classmethod
-    def _none_if_empty(cls, value: object) -> object:
-        return value or None
-
-    @field_validator("activate_link")
-    @classmethod
-    def _has_token(cls, value: str) -> str:
-        if value and ("{token}" not in value or not value.startswith(("http://", "https://"))):
-            raise ValueError(
-                "expected an address with {token} in it, such as https://app.example.org/activate#{token}"
-            )
-        return value
-
-    @field_validator("from_address")
-    @classmethod
-    def _is_one_address(cls, value: str) -> str:
-        if not re.fullmatch(r"([^<>@,\r\n]*<[^\s<>@,]+@[^\s<>@,]+>|[^\s<>@,]+@[^\s<>@,]+)", value):
-            raise ValueError("expected one address, such as Example <no-reply@example.org>")
-        return value
 
 
 class Throttle(Table):
@@ -194,7 +135,7 @@ class Throttle(Table):
 
 
 class Retention(Table):
-    purge_schedule: str = Field("0 * * * *", description="When to purge, in cron form (UTC).")
+    purge_schedule: Cron = Field("0 * * * *", description="When to purge, in cron form (UTC).")
     pending_days: int = Field(
         7, ge=1, le=365, description="Never activated accounts live so long after their last registration."
     )
@@ -203,24 +144,6 @@ class Retention(Table):
         7, ge=0, le=3650, description="Mails that are done with stay so long, their files too."
     )
     audit_days: int = Field(400, ge=1, le=36500, description="Audit entries stay so long.")
-
-    @field_validator("purge_schedule")
-    @classmethod
-    def _is_cron(cls, value: str) -> str:
-        fields = value.split()
-        limits = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
-        for part, (low, high) in zip(fields, limits, strict=False):
-            numbers = [int(n) for n in re.findall(r"\d+", part)]
-            if not _CRON_FIELD.fullmatch(part) or any(
-                not (low <= n <= high) for n in numbers if "/" not in part
-            ):
-                break
-            if "/" in part and not (1 <= numbers[0] <= high and high != 7):  # no steps of weekdays
-                break
-        else:
-            if len(fields) == len(limits):
-                return value
-        raise ValueError('expected five fields in cron form, such as "0 * * * *"')
 
 
 class Log(Table):
@@ -331,40 +254,3 @@ def keys() -> list[tuple[str, str, Any]]:
 
 def variable(table: str, key: str) -> str:
     return f"{ENV_PREFIX}{table}__{key}".upper()
-
-
-def secret_key_problem(text: str) -> str | None:
-    """Why this cannot be the secret key, or None."""
-    if len(text) < 32:
-        return "expected at least 32 random characters"
-    if len(set(text)) < 10 or _PLACEHOLDER.search(text):
-        return "this is a placeholder, not a secret: make one with `openssl rand -base64 32`"
-    return None
-
-
-def open_to_others(path: Path, *, reading: bool) -> bool:
-    """Whether others on this machine may write (or, with `reading`, read) this path; never on Windows."""
-    return os.name == "posix" and bool(path.stat().st_mode & (0o077 if reading else 0o002))
-
-
-def _is_http_address(text: str) -> bool:
-    if not text.isascii() or not text.isprintable() or any(mark in text for mark in " ?#@\\"):
-        return False
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none
-        return False
-
-
-def is_wildcard(host: str) -> bool:
-    return host in ("0.0.0.0", "::", "")  # noqa: S104 - recognised, not bound
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -10,7 +10,8 @@ import pytest
 
 from tests.conftest import settings_for
 from usersvc.security import secret_key
-from usersvc.settings import SettingsError, secret_key_problem
+from usersvc.setting_types import secret_key_problem
+from usersvc.settings import SettingsError
 
 SECRET = "Q7vN2mK9xR4tB8wL3pZ6yH1cD5fG0jSa"
 OTHER_SECRET = "aS0jGf5Dc1Hy6Zp3Lw8Bt4Rx9Km2Nv7Q"

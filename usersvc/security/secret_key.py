@@ -5,7 +5,8 @@ import os
 import secrets
 from pathlib import Path
 
-from usersvc.settings import Settings, SettingsError, open_to_others, secret_key_problem
+from usersvc.setting_types import open_to_others, secret_key_problem
+from usersvc.settings import Settings, SettingsError
 
 
 def find(settings: Settings) -> str | None:

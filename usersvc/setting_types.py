@@ -1,0 +1,119 @@
+"""What the value of a setting may be: types that check themselves, and the checks that others share."""
+
+import ipaddress
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+_CRON_FIELD = re.compile(r"(\*|\d{1,2}(-\d{1,2})?)(,\d{1,2}(-\d{1,2})?)*")
+_CRON_STEP = re.compile(r"\*/(\d{1,2})")
+_CRON_LIMITS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_ONE_ADDRESS = re.compile(r"[^<>@,\r\n]*<[^\s<>@,]+@[^\s<>@,]+>|[^\s<>@,]+@[^\s<>@,]+")
+_PLACEHOLDER = re.compile(
+    r"change.?me|placeholder|example|your.?secret|(?<![a-z0-9])(insert|todo|x{4,})(?![a-z0-9])", re.IGNORECASE
+)
+
+
+def _check_public_url(value: str) -> str:
+    if value and not _is_http_address(value):
+        raise ValueError("expected an address such as https://users.example.org")
+    return value.rstrip("/")
+
+
+def _check_secret(value: SecretStr) -> SecretStr:
+    if value.get_secret_value() and (problem := secret_key_problem(value.get_secret_value())):
+        raise ValueError(problem)
+    return value
+
+
+def _check_folder(value: object) -> object:
+    if not value:
+        raise ValueError("expected a folder")
+    return value
+
+
+def _check_database_url(value: str) -> str:
+    if value and not (value.startswith("sqlite:///") and len(value) > len("sqlite:///")):
+        raise ValueError("expected sqlite:///FILE")
+    if ":memory:" in value or "?" in value:
+        raise ValueError("expected a plain file: sqlite:///FILE")
+    return value
+
+
+def _check_link(value: str) -> str:
+    if value and ("{token}" not in value or not value.startswith(("http://", "https://"))):
+        raise ValueError(
+            "expected an address with {token} in it, such as https://app.example.org/activate#{token}"
+        )
+    return value
+
+
+def _check_one_address(value: str) -> str:
+    if not _ONE_ADDRESS.fullmatch(value):
+        raise ValueError("expected one address, such as Example <no-reply@example.org>")
+    return value
+
+
+def _check_cron(value: str) -> str:
+    fields = value.split()
+    if len(fields) != len(_CRON_LIMITS) or not all(map(_is_cron_field, fields, _CRON_LIMITS)):
+        raise ValueError('expected five fields in cron form, such as "0 * * * *"')
+    return value
+
+
+def _is_cron_field(text: str, limits: tuple[int, int]) -> bool:
+    low, high = limits
+    if step := _CRON_STEP.fullmatch(text):
+        return 1 <= int(step[1]) <= high and high != 7  # the queue knows no steps of weekdays
+    return bool(_CRON_FIELD.fullmatch(text)) and all(low <= int(n) <= high for n in re.findall(r"\d+", text))
+
+
+PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
+SecretKey = Annotated[SecretStr, AfterValidator(_check_secret)]
+Folder = Annotated[Path, BeforeValidator(_check_folder)]
+OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: value or None)]
+DatabaseUrl = Annotated[str, AfterValidator(_check_database_url)]
+LinkPattern = Annotated[str, AfterValidator(_check_link)]
+OneAddress = Annotated[str, AfterValidator(_check_one_address)]
+Cron = Annotated[str, AfterValidator(_check_cron)]
+
+
+def secret_key_problem(text: str) -> str | None:
+    """Why this cannot be the secret key, or None."""
+    if len(text) < 32:
+        return "expected at least 32 random characters"
+    if len(set(text)) < 10 or _PLACEHOLDER.search(text):
+        return "this is a placeholder, not a secret: make one with `openssl rand -base64 32`"
+    return None
+
+
+def open_to_others(path: Path, *, reading: bool) -> bool:
+    """Whether others on this machine may write (or, with `reading`, read) this path; never on Windows."""
+    return os.name == "posix" and bool(path.stat().st_mode & (0o077 if reading else 0o002))
+
+
+def is_wildcard(host: str) -> bool:
+    return host in ("0.0.0.0", "::", "")  # noqa: S104 - recognised, not bound
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_http_address(text: str) -> bool:
+    if not text.isascii() or not text.isprintable() or any(mark in text for mark in " ?#@\\"):
+        return False
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
