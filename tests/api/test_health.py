@@ -1,6 +1,7 @@
 """Whether the process lives, whether it can serve, and the keys for relying services."""
 
 import sqlite3
+import time
 
 import jwt
 from starlette.testclient import TestClient
@@ -8,6 +9,7 @@ from starlette.testclient import TestClient
 from tests.api.conftest import Client
 from tests.factories import active, logged_in
 from usersvc.api.app import create_app
+from usersvc.api.deps import Readiness
 from usersvc.core import Core
 
 
@@ -20,7 +22,6 @@ def test_r29_the_process_lives_without_a_database(client: Client, core: Core) ->
 
 
 def test_ready_means_the_database_takes_writes(client: Client, core: Core) -> None:
-    assert client.http.get("/readyz").json() == {"status": "ok"}
     other = sqlite3.connect(core.database.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
@@ -29,10 +30,29 @@ def test_ready_means_the_database_takes_writes(client: Client, core: Core) -> No
             503,
             {"status": "unavailable", "reason": "DATABASE_BUSY"},
         )
+        assert int(ready.headers["retry-after"]) >= 1
         assert client.http.get("/healthz").status_code == 200
     finally:
         other.execute("ROLLBACK")
         other.close()
+    time.sleep(Readiness.SECONDS)
+    assert client.http.get("/readyz").json() == {"status": "ok"}
+
+
+def test_who_asks_often_causes_no_more_writes(client: Client, core: Core) -> None:
+    def probed_at() -> object:
+        with core.read() as tx:
+            job = tx.jobs.by_name("readiness probe")
+        return job and job.finished_at
+
+    assert client.http.get("/readyz").status_code == 200
+    first = probed_at()
+    core.clock.move(seconds=1)
+    assert {client.http.get("/readyz").status_code for _ in range(20)} == {200}
+    assert probed_at() == first
+    time.sleep(Readiness.SECONDS)
+    assert client.http.get("/readyz").status_code == 200
+    assert probed_at() != first
 
 
 def test_an_older_schema_is_not_ready(client: Client, core: Core) -> None:

@@ -1,7 +1,8 @@
 """From a request to one use case: who calls, on which threads, in one hop."""
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -11,7 +12,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from usersvc.core import Core
-from usersvc.errors import InvalidToken, Overloaded
+from usersvc.errors import DomainError, InvalidToken, Overloaded
 from usersvc.services.actor import Actor
 from usersvc.services.authentication import authenticate
 
@@ -38,6 +39,29 @@ class Threads:
         self.long_reads = CapacityLimiter(4)
 
 
+class Readiness:
+    """What the last look found, kept for a second: strangers who ask often cause no more writes."""
+
+    SECONDS = 1.0
+
+    def __init__(self) -> None:
+        self._lock = anyio.Lock()
+        self._looked_at = -math.inf
+        self._found: DomainError | None = None
+
+    async def problem(self, look: Callable[[], Awaitable[None]]) -> DomainError | None:
+        """What `look` raised, now or within the last second; None where it passed."""
+        async with self._lock:
+            if time.monotonic() - self._looked_at >= self.SECONDS:
+                self._found = None
+                try:
+                    await look()
+                except DomainError as error:
+                    self._found = error
+                self._looked_at = time.monotonic()
+            return self._found
+
+
 class Face:
     """What the routes find in `request.app.state.face`."""
 
@@ -45,6 +69,7 @@ class Face:
         self.core = core
         self.threads = Threads()
         self.draining = draining
+        self.readiness = Readiness()
 
 
 def face_of(request: Request) -> Face:

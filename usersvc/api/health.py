@@ -4,7 +4,6 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from usersvc.api.deps import face_of, run
-from usersvc.errors import DomainError
 from usersvc.services import health
 
 router = APIRouter(tags=["health"])
@@ -24,10 +23,15 @@ async def live() -> Response:
 )
 async def ready(request: Request) -> Response:
     """The database takes writes, its schema is current, and the process is not about to stop."""
-    if face_of(request).draining():
-        return JSONResponse({"status": "unavailable", "reason": "STOPPING"}, 503)
-    try:
-        await run(request, health.check_ready)
-    except DomainError as error:
-        return JSONResponse({"status": "unavailable", "reason": error.code}, 503)
+    face = face_of(request)
+    if face.draining():
+        return _unavailable("STOPPING", retry_after=1)
+    problem = await face.readiness.problem(lambda: run(request, health.check_ready))
+    if problem:
+        return _unavailable(problem.code, retry_after=problem.retry_after or 1)
     return JSONResponse({"status": "ok"})
+
+
+def _unavailable(reason: str, *, retry_after: int) -> Response:
+    headers = {"Retry-After": str(retry_after)}
+    return JSONResponse({"status": "unavailable", "reason": reason}, 503, headers)

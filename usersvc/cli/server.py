@@ -20,6 +20,7 @@ from usersvc.cli.opening import (
 from usersvc.cli.output import console
 from usersvc.core import Core
 from usersvc.services import admin, keys
+from usersvc.setting_types import is_wildcard
 
 
 def add_to(app: typer.Typer) -> None:
@@ -94,6 +95,8 @@ def _print_banner(core: Core) -> None:
     if settings.server.docs:
         rows.append(("Try it", f"{settings.public_url}/docs"))
     rows.append(("Database", shown(core.database.path)))
+    if is_wildcard(settings.server.host) and not settings.server.public_url:
+        rows.append(("Links", f"begin with {settings.public_url}: set server.public_url for other machines"))
     in_files = settings.mail.transport == "file"
     rows.append(("Mail", f"files in {shown(settings.mail_dir)}/" if in_files else settings.mail.transport))
     if not settings.server.worker:
