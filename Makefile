@@ -47,7 +47,7 @@ clean: ## Remove what the other commands made, but not ./data
 $(READY): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "usersvc needs Python 3.11 or later; name one with make PYTHON=..."; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) 2>/dev/null || \
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) 2>/dev/null || \
 		{ rm -rf $(VENV); $(MAKE) --no-print-directory install-venv && $(PYTHON) -m venv $(VENV); }
 	@echo "Installing into $(VENV) ..."
 	@awk '/^uv==/ {found=1} found {print} found && !/\\$$/ {exit}' requirements-dev.lock > $(VENV)/uv.txt
