@@ -199,6 +199,7 @@ def test_every_key_can_be_set_by_its_variable(tmp_path: Path, table: str, key: s
         "mail.from_address": "Example <no-reply@example.org>",
         "mail.templates_dir": tmp_path / "templates",
         "mail.activate_link": "https://app.example.org/activate#{token}",
+        "mail.reset_link": "https://app.example.org/reset#{token}",
         "retention.purge_schedule": "5 4 * * 1-5",
         "log.level": "debug",
         "log.format": "json",

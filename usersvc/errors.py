@@ -120,6 +120,11 @@ class AccountNotActivated(DomainError):
     message = "This account is not activated yet: open the link in the mail."
 
 
+class WrongPassword(DomainError):
+    kind = Kind.FORBIDDEN
+    message = "The current password is wrong."
+
+
 class RegistrationClosed(DomainError):
     kind = Kind.FORBIDDEN
     message = "Registration is closed."

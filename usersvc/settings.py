@@ -109,6 +109,7 @@ class Registration(Table):
         False, description="Whether addresses under .local, .test and other special-use domains are accepted."
     )
     activation_hours: int = Field(24, ge=1, le=168, description="Life of an activation link.")
+    reset_minutes: int = Field(30, ge=5, le=1440, description="Life of a link to reset a password.")
 
 
 class Mail(Table):
@@ -124,6 +125,10 @@ class Mail(Table):
         "",
         description="A page of your own to open activation links, `{token}` in it. "
         "Empty: usersvc's own page.",
+    )
+    reset_link: LinkPattern = Field(
+        "",
+        description="The same for links that reset a password. Empty: usersvc's own page.",
     )
 
 

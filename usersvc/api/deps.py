@@ -104,11 +104,18 @@ async def run_hashing(request: Request, use_case: Callable[..., Result], /, **va
 
 
 async def run_signed_in(
-    request: Request, bearer: BearerToken, use_case: Callable[..., Result], /, **values: Any
+    request: Request,
+    bearer: BearerToken,
+    use_case: Callable[..., Result],
+    /,
+    *,
+    hashes: bool = False,
+    **values: Any,
 ) -> Result:
     """A use case of the bearer's own; finding out who he is takes place in the same thread.
 
-    Raises InvalidToken, TokenExpired, SessionEnded besides what the use case raises.
+    With `hashes` it takes one of the threads that wait for a password to be hashed. Raises
+    InvalidToken, TokenExpired, SessionEnded besides what the use case raises.
     """
     face, stranger, token = face_of(request), caller(request), _token(bearer)
 
@@ -117,7 +124,7 @@ async def run_signed_in(
         note_user(request, actor.user_id)
         return use_case(face.core, **values, actor=actor)
 
-    return await _in_thread(face.threads.ordinary, as_the_bearer)
+    return await _in_thread(face.threads.hashing if hashes else face.threads.ordinary, as_the_bearer)
 
 
 def read_in_place(request: Request, bearer: BearerToken, use_case: Callable[..., Result], /) -> Result:

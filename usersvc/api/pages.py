@@ -8,11 +8,11 @@ from fastapi import APIRouter, Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
-from usersvc.api.deps import run_hashing
+from usersvc.api.deps import run, run_hashing
 from usersvc.api.errors import STATUS
 from usersvc.core import Core
 from usersvc.errors import DomainError, InvalidLink, PasswordRequired, WeakPassword
-from usersvc.services import registration
+from usersvc.services import passwords, registration
 from usersvc.services.actor import Actor
 
 router = APIRouter(include_in_schema=False)
@@ -46,6 +46,28 @@ async def activate(request: Request) -> Response:
     except DomainError as error:
         return _failed(error)
     return _page("activated.html", email=account.email)
+
+
+@router.get("/reset-password")
+async def show_reset_password(request: Request, token: str = "") -> Response:
+    try:
+        await run(request, passwords.check_link, token=token)
+    except InvalidLink as error:
+        return _failed(error)
+    return _page("reset_password.html", token=token, error="")
+
+
+@router.post("/reset-password")
+async def reset_password(request: Request) -> Response:
+    form = await _form_fields(request)
+    token, password = form.get("token", ""), form.get("password", "")
+    try:
+        await run_hashing(request, passwords.reset, token=token, new_password=password)
+    except WeakPassword as error:
+        return _page("reset_password.html", STATUS[error.kind], token=token, error=str(error))
+    except DomainError as error:
+        return _failed(error)
+    return _page("password_replaced.html")
 
 
 def _needs_password(core: Core, *, token: str, actor: Actor) -> bool:

@@ -44,6 +44,16 @@ class ActivateIn(Body):
     password: PasswordText | None = Field(None, description="Only for an account that has no password yet.")
 
 
+class ResetPasswordIn(Body):
+    reset_token: Text
+    new_password: PasswordText
+
+
+class ChangePasswordIn(Body):
+    current_password: PasswordText
+    new_password: PasswordText
+
+
 class EmailIn(Body):
     email: EmailText
 

@@ -40,6 +40,15 @@ class LinkTokens:
     def by_digest(self, purpose: str, digest: bytes) -> LinkToken | None:
         return self._one((link_tokens.c.digest == digest) & (link_tokens.c.purpose == purpose))
 
+    def living(self, user_id: UUID, purpose: str, *, at: datetime) -> LinkToken | None:
+        found = self._one(
+            (link_tokens.c.user_id == user_id)
+            & (link_tokens.c.purpose == purpose)
+            & link_tokens.c.used_at.is_(None)
+            & link_tokens.c.revoked_at.is_(None)
+        )
+        return found if found and found.lives(at) else None
+
     def insert(self, token: LinkToken) -> None:
         self._connection.execute(insert(link_tokens).values(**vars(token)))
 

@@ -126,6 +126,22 @@ class Users:
         )
         return self._connection.execute(statement).rowcount == 1
 
+    def set_password(self, user: User, password_hash: str, *, verifies_email: bool, at: datetime) -> bool:
+        """False where the account is not active any more, or its password is not that of `user`."""
+        values: dict[str, Any] = {"password_hash": password_hash, "password_changed_at": at, "updated_at": at}
+        if verifies_email and user.email_verified_at is None:
+            values["email_verified_at"] = at
+        statement = (
+            update(users)
+            .where(
+                users.c.id == user.id,
+                users.c.status == "active",
+                users.c.password_hash.is_not_distinct_from(user.password_hash),
+            )
+            .values(values)
+        )
+        return self._connection.execute(statement).rowcount == 1
+
     def set_role(self, user_id: UUID, role: str, *, at: datetime) -> None:
         self._update(user_id, role=role, updated_at=at)
 

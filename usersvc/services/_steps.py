@@ -2,6 +2,7 @@
 
 import base64
 import os
+import secrets
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,9 +13,11 @@ from usersvc.core import Core, Tx
 from usersvc.errors import NotActive, UsernameTaken
 from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.outbox import OutboxMail
+from usersvc.repositories.sessions import Session
 from usersvc.repositories.users import User
 from usersvc.security.keys import Use
 from usersvc.security.secrets import digest, keyed_digest, new_id
+from usersvc.services.actor import Actor
 
 GIVE_UP_AFTER = timedelta(hours=48)
 
@@ -66,11 +69,17 @@ def queue_mail(
 
 def queue_activation_mail(core: Core, tx: Tx, user: User) -> None:
     """Mail a fresh activation link; the older ones die with this transaction."""
-    tx.link_tokens.revoke_all(user.id, at=tx.now, purpose="activation")
     lifetime = timedelta(hours=core.settings.registration.activation_hours)
-    token = _new_link_token(core, tx, user, "activation", lifetime)
-    tx.link_tokens.insert(token)
+    token = _issue_link(core, tx, user, "activation", lifetime)
     queue_mail(core, tx, "activation", address=user.email, user_id=user.id, link_token_id=token.id)
+
+
+def queue_reset_mail(core: Core, tx: Tx, user: User) -> None:
+    """Mail a reset link: the one that lives, with its first expiry, so that strangers cannot kill it."""
+    lifetime = timedelta(minutes=core.settings.registration.reset_minutes)
+    living = tx.link_tokens.living(user.id, "reset", at=tx.now)
+    token = living or _issue_link(core, tx, user, "reset", lifetime)
+    queue_mail(core, tx, "password_reset", address=user.email, user_id=user.id, link_token_id=token.id)
 
 
 def take_over(tx: Tx, user: User, *, username: str | None, password_hash: str | None) -> None:
@@ -93,10 +102,39 @@ def link_secret(core: Core, token: LinkToken) -> str | None:
     return _link_secret(key.private, token.purpose, token.id, token.nonce) if key else None
 
 
-def _new_link_token(core: Core, tx: Tx, user: User, purpose: str, lifetime: timedelta) -> LinkToken:
+def open_session(core: Core, tx: Tx, user: User, actor: Actor) -> tuple[Session, str]:
+    """A new session, and the secret of its refresh tokens; the least recently used beyond the limit end."""
+    limits = core.settings.sessions
+    surplus = tx.sessions.end_beyond(user.id, limits.max_per_user - 1, at=tx.now)
+    if surplus:
+        tx.audit(actor, "session.ended_as_surplus", target=user.id, sessions=surplus)
+    rnd = secrets.token_urlsafe(32)
+    absolute_at = tx.now + timedelta(days=limits.absolute_days)
+    session = Session(
+        id=new_id(tx.now),
+        user_id=user.id,
+        seq=1,
+        rnd_digest=digest(rnd),
+        rotated_at=tx.now,
+        created_at=tx.now,
+        last_used_at=tx.now,
+        expires_at=min(tx.now + timedelta(days=limits.idle_days), absolute_at),
+        absolute_at=absolute_at,
+        ended_at=None,
+        end_reason=None,
+        ip=actor.ip,
+        user_agent=(actor.user_agent or "")[:256] or None,
+    )
+    tx.sessions.insert(session)
+    return session, rnd
+
+
+def _issue_link(core: Core, tx: Tx, user: User, purpose: str, lifetime: timedelta) -> LinkToken:
+    """A new link for this purpose; an older one is dead."""
+    tx.link_tokens.revoke_all(user.id, at=tx.now, purpose=purpose)
     key = core.ring.current(Use.LINK)
     token_id, nonce = new_id(tx.now), os.urandom(16)
-    return LinkToken(
+    token = LinkToken(
         id=token_id,
         user_id=user.id,
         purpose=purpose,
@@ -106,6 +144,8 @@ def _new_link_token(core: Core, tx: Tx, user: User, purpose: str, lifetime: time
         created_at=tx.now,
         expires_at=tx.now + lifetime,
     )
+    tx.link_tokens.insert(token)
+    return token
 
 
 def _link_secret(key: bytes, purpose: str, token_id: UUID, nonce: bytes) -> str:

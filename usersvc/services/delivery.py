@@ -121,7 +121,11 @@ def _link_data(core: Core, mail: OutboxMail) -> dict[str, str] | None:
 
 
 def _link(core: Core, token: LinkToken, secret: str) -> str:
-    pages = {"activation": (core.settings.mail.activate_link, "activate")}
+    settings = core.settings.mail
+    pages = {
+        "activation": (settings.activate_link, "activate"),
+        "reset": (settings.reset_link, "reset-password"),
+    }
     own, page = pages[token.purpose]
     return own.replace("{token}", secret) if own else f"{core.settings.public_url}/{page}?token={secret}"
 
@@ -140,5 +144,16 @@ def _resend_activation(core: Core, tx: Tx, request: OutboxMail) -> bool:
     return True
 
 
-_REQUESTS = {"resend_activation": _resend_activation}
-_WITH_LINK = frozenset({"activation"})
+def _forgot_password(core: Core, tx: Tx, request: OutboxMail) -> bool:
+    """A reset link for an active account; who never activated his gets that link instead."""
+    user = tx.users.by_email_key(request.address)
+    if user is None or user.status != "active":
+        return _resend_activation(core, tx, request)
+    if not _steps.may_mail(core, tx, "password_reset", user.email_key):
+        return False
+    _steps.queue_reset_mail(core, tx, user)
+    return True
+
+
+_REQUESTS = {"resend_activation": _resend_activation, "forgot_password": _forgot_password}
+_WITH_LINK = frozenset({"activation", "password_reset"})

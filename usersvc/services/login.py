@@ -1,8 +1,6 @@
 """Logging in."""
 
-import secrets
 from contextlib import suppress
-from datetime import timedelta
 from typing import NoReturn
 
 from usersvc.core import Core, Tx
@@ -15,10 +13,9 @@ from usersvc.errors import (
     KeepWrites,
     Overloaded,
 )
-from usersvc.repositories.sessions import Session
 from usersvc.repositories.users import User
 from usersvc.security.passwords import is_too_large
-from usersvc.security.secrets import digest, new_id
+from usersvc.services import _steps
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email
 from usersvc.services.sessions import TokenPair, mint
@@ -48,7 +45,7 @@ def log_in(core: Core, *, email: str, password: str, actor: Actor) -> TokenPair:
             _note_failure(tx, user, InvalidCredentials(), actor)
             raise KeepWrites(InvalidCredentials())
         user = tx.users.by_id(user.id) or user  # The role may have changed since.
-        session, rnd = _open_session(core, tx, user, actor)
+        session, rnd = _steps.open_session(core, tx, user, actor)
         tx.audit(actor.signed_in(user.id, session.id), "user.logged_in", target=user.id)
     return mint(core, user, session, rnd, at=tx.now)
 
@@ -77,29 +74,3 @@ def _refuse(core: Core, user: User | None, error: DomainError, actor: Actor) -> 
 
 def _note_failure(tx: Tx, user: User | None, error: DomainError, actor: Actor) -> None:
     tx.audit(actor, "user.login_failed", target=user.id if user else None, outcome=error.code)
-
-
-def _open_session(core: Core, tx: Tx, user: User, actor: Actor) -> tuple[Session, str]:
-    limits = core.settings.sessions
-    surplus = tx.sessions.end_beyond(user.id, limits.max_per_user - 1, at=tx.now)
-    if surplus:
-        tx.audit(actor, "session.ended_as_surplus", target=user.id, sessions=surplus)
-    rnd = secrets.token_urlsafe(32)
-    absolute_at = tx.now + timedelta(days=limits.absolute_days)
-    session = Session(
-        id=new_id(tx.now),
-        user_id=user.id,
-        seq=1,
-        rnd_digest=digest(rnd),
-        rotated_at=tx.now,
-        created_at=tx.now,
-        last_used_at=tx.now,
-        expires_at=min(tx.now + timedelta(days=limits.idle_days), absolute_at),
-        absolute_at=absolute_at,
-        ended_at=None,
-        end_reason=None,
-        ip=actor.ip,
-        user_agent=(actor.user_agent or "")[:256] or None,
-    )
-    tx.sessions.insert(session)
-    return session, rnd

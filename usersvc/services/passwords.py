@@ -1,0 +1,105 @@
+"""Passwords: forgotten and reset by mail, changed with the current one.
+
+Whoever sets a password ends every session: a thief who had one is out too, and the owner is told
+by mail. What was verified is checked again where it is used, in the WHERE of the write.
+"""
+
+from dataclasses import replace
+
+from usersvc.core import Core, Tx
+from usersvc.errors import InvalidCredentials, InvalidLink, SessionEnded, WrongPassword
+from usersvc.repositories.link_tokens import LinkToken
+from usersvc.repositories.users import User
+from usersvc.security.passwords import is_too_large
+from usersvc.security.secrets import digest
+from usersvc.services import _steps
+from usersvc.services.actor import Actor
+from usersvc.services.names import parse_email
+from usersvc.services.sessions import TokenPair, mint
+
+
+def forgot(core: Core, *, email: str, actor: Actor) -> None:
+    """Ask for a reset link; looks nobody up, a job does the rest. Raises InvalidEmail."""
+    address = parse_email(email, special_domains=core.settings.registration.special_domains)
+    with core.write() as tx:
+        _steps.queue_mail(core, tx, "forgot_password", address=address.key)
+        tx.audit(actor, "password.forgotten")
+
+
+def reset(core: Core, *, token: str, new_password: str, actor: Actor) -> None:
+    """Spend a reset link for a new password; every session ends.
+
+    Raises InvalidLink before anything is hashed; WeakPassword and Overloaded, after which the link
+    still works.
+    """
+    link, user = _find_link(core, token)
+    core.policy.check(new_password, email=user.email, username=user.username)
+    password_hash = core.hasher.hash(new_password, client=actor.network)
+    with core.write() as tx:
+        if not tx.link_tokens.use(link.id, at=tx.now):
+            raise InvalidLink
+        if not _replace(core, tx, user, password_hash, verifies_email=True):
+            raise InvalidLink
+        tx.audit(actor, "password.reset", target=user.id)
+
+
+def check_link(core: Core, *, token: str, actor: Actor) -> None:
+    """Raises InvalidLink for a reset link that does not work any more; spends nothing."""
+    _find_link(core, token)
+
+
+def change(core: Core, *, current_password: str, new_password: str, actor: Actor) -> TokenPair:
+    """Replace the actor's own password. Every session ends; the tokens of a new one take its place.
+
+    Raises WrongPassword, WeakPassword, Overloaded; InvalidCredentials where the password was
+    replaced by another way meanwhile.
+    """
+    user = _find_actor(core, actor)
+    verified = user.password_hash
+    if is_too_large(current_password) or not core.hasher.verify(
+        current_password, verified, client=actor.network
+    ):
+        _refuse(core, user, actor)
+    core.policy.check(new_password, email=user.email, username=user.username)
+    password_hash = core.hasher.hash(new_password, client=actor.network)
+    with core.write() as tx:
+        if not _replace(core, tx, user, password_hash, verifies_email=False):
+            raise InvalidCredentials
+        user = tx.users.by_id(user.id) or user  # The role may have changed since.
+        session, rnd = _steps.open_session(core, tx, user, actor)
+        tx.audit(replace(actor, session_id=session.id), "password.changed", target=user.id)
+    return mint(core, user, session, rnd, at=tx.now)
+
+
+def _replace(core: Core, tx: Tx, user: User, password_hash: str, *, verifies_email: bool) -> bool:
+    """Set the password, end what the old one had opened, tell the owner. False: it was replaced meanwhile."""
+    if not tx.users.set_password(user, password_hash, verifies_email=verifies_email, at=tx.now):
+        return False
+    tx.link_tokens.revoke_all(user.id, at=tx.now)
+    tx.sessions.end_all(user.id, "password replaced", at=tx.now)
+    _steps.queue_mail(core, tx, "password_changed", address=user.email, user_id=user.id)
+    return True
+
+
+def _refuse(core: Core, user: User, actor: Actor) -> None:
+    """Write the failure down, then raise it."""
+    with core.write() as tx:
+        tx.audit(actor, "password.change_failed", target=user.id, outcome=WrongPassword.code)
+    raise WrongPassword
+
+
+def _find_actor(core: Core, actor: Actor) -> User:
+    with core.read() as tx:
+        user = tx.users.by_id(actor.user_id) if actor.user_id else None
+    if user is None:
+        raise SessionEnded
+    return user
+
+
+def _find_link(core: Core, token: str) -> tuple[LinkToken, User]:
+    with core.read() as tx:
+        link = tx.link_tokens.by_digest("reset", digest(token))
+        user = tx.users.by_id(link.user_id) if link else None
+    if link is None or user is None or not link.lives(core.clock.now()) or user.status != "active":
+        raise InvalidLink
+    return link, user
