@@ -87,6 +87,24 @@ def test_a_person_registers_activates_logs_in_and_out_and_an_operator_does_his_p
         refreshed = usersvc.post("/auth/refresh", {"refresh_token": pair["refresh_token"]}).json()["data"]
         assert usersvc.me(refreshed["access_token"]).status_code == 200
 
+        changed = httpx2.post(
+            f"{usersvc.api}/users/me/change-password",
+            json={"current_password": PASSWORD, "new_password": OTHER_PASSWORD},
+            headers={"Authorization": f"Bearer {refreshed['access_token']}"},
+            timeout=30,
+        )
+        assert changed.status_code == 200
+        assert usersvc.me(refreshed["access_token"]).status_code == 401
+
+        before = set(usersvc.mails())
+        assert usersvc.post("/auth/forgot-password", {"email": EMAIL}).status_code == 202
+        reset = eventually(lambda: [path for path in set(usersvc.mails()) - before if "reset" in path.name])
+        page = httpx2.get(f"{usersvc.url}/reset-password?token={_token(reset[0])}")
+        assert page.status_code == 200
+        form = {"token": _token(reset[0]), "password": PASSWORD}
+        assert "log in" in httpx2.post(f"{usersvc.url}/reset-password", data=form).text
+        refreshed = _logged_in(usersvc)
+
         made = usersvc.run("create-admin", "root@example.org", "--password-stdin", text=f"{OTHER_PASSWORD}\n")
         assert "root@example.org is now an administrator." in made.stdout
         assert "Database: data/usersvc.db" in made.stderr
@@ -103,9 +121,10 @@ def test_a_person_registers_activates_logs_in_and_out_and_an_operator_does_his_p
         assert "worker stopped" in worker.output
         assert server.stop() == 0
     actions = [action for (action,) in rows("SELECT action FROM audit ORDER BY id")]
-    for action in ("keys.made", "user.registered", "user.activated", "user.logged_in", "user.created"):
-        assert action in actions
-    assert "session.logged_out" in actions
+    assert {
+        *("keys.made", "user.registered", "user.activated", "user.logged_in", "user.created"),
+        *("user.role_changed", "password.changed", "password.reset", "session.logged_out"),
+    } <= set(actions)
     assert rows("SELECT DISTINCT actor_kind FROM audit WHERE action = 'user.created'") == [("operator",)]
 
 
