@@ -138,6 +138,11 @@ class UserNotFound(DomainError):
     message = "There is no such user."
 
 
+class SessionNotFound(DomainError):
+    kind = Kind.NOT_FOUND
+    message = "You have no such session."
+
+
 # -- conflict: it would be possible, but not as things stand
 
 

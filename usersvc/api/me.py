@@ -1,25 +1,73 @@
-"""The bearer's own account."""
+"""The bearer's own account and sessions."""
+
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from usersvc.api.deps import PREFIX, BearerToken, note_user, read_in_place
+from usersvc.api.deps import PREFIX, BearerToken, note_user, read_in_place, run_signed_in
 from usersvc.api.errors import documented
-from usersvc.api.schemas import Success, UserOut, answer
-from usersvc.errors import InvalidToken, SessionEnded, TokenExpired
+from usersvc.api.schemas import RenameIn, SessionOut, Success, UserOut, answer
+from usersvc.errors import (
+    InvalidToken,
+    InvalidUsername,
+    SessionEnded,
+    SessionNotFound,
+    TokenExpired,
+    UsernameTaken,
+)
+from usersvc.services import accounts, sessions
 from usersvc.services.authentication import authenticate
 
 router = APIRouter(prefix=PREFIX, tags=["own account"])
+
+_UNKNOWN_BEARER = (InvalidToken, SessionEnded, TokenExpired)
 
 
 @router.get(
     "/users/me",
     summary="Show my account",
     response_model=Success[UserOut],
-    responses=documented(InvalidToken, SessionEnded, TokenExpired, body=False),
+    responses=documented(*_UNKNOWN_BEARER, body=False),
 )
 async def show_me(request: Request, bearer: BearerToken) -> Response:
     """The account this access token speaks for, as it stands now."""
     actor, account = read_in_place(request, bearer, authenticate)
     note_user(request, actor.user_id)
     return answer(UserOut.of(account))
+
+
+@router.patch(
+    "/users/me",
+    summary="Change my username",
+    response_model=Success[UserOut],
+    responses=documented(*_UNKNOWN_BEARER, InvalidUsername, UsernameTaken),
+)
+async def rename(body: RenameIn, request: Request, bearer: BearerToken) -> Response:
+    """Take another username."""
+    account = await run_signed_in(request, bearer, accounts.rename, username=body.username)
+    return answer(UserOut.of(account))
+
+
+@router.get(
+    "/users/me/sessions",
+    summary="List my sessions",
+    response_model=Success[list[SessionOut]],
+    responses=documented(*_UNKNOWN_BEARER, body=False),
+)
+async def list_my_sessions(request: Request, bearer: BearerToken) -> Response:
+    """Where I am logged in, the most recently used first."""
+    found = await run_signed_in(request, bearer, sessions.list_own)
+    return answer([SessionOut.model_validate(session) for session in found])
+
+
+@router.delete(
+    "/users/me/sessions/{session_id}",
+    summary="End one of my sessions",
+    response_model=Success[None],
+    responses=documented(*_UNKNOWN_BEARER, SessionNotFound),
+)
+async def end_my_session(session_id: UUID, request: Request, bearer: BearerToken) -> Response:
+    """Log out one device; it acts at once."""
+    await run_signed_in(request, bearer, sessions.end_own, session_id=session_id)
+    return answer()

@@ -1,5 +1,6 @@
 """What goes in and out as JSON. Unknown fields are refused, types are not guessed."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Generic, Literal, TypeVar
 from uuid import UUID
@@ -54,6 +55,10 @@ class ChangePasswordIn(Body):
     new_password: PasswordText
 
 
+class RenameIn(Body):
+    username: Annotated[Text, Field(examples=["ada"])]
+
+
 class EmailIn(Body):
     email: EmailText
 
@@ -104,6 +109,17 @@ class TokenPairOut(BaseModel):
     )
 
 
+class SessionOut(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    device: str | None = Field(description="The User-Agent that logged in.")
+    ip: str | None
+    created_at: datetime
+    last_used_at: datetime
+    current: bool = Field(description="Whether the request came with this session.")
+
+
 class SessionsEndedOut(BaseModel):
     sessions_ended: int
 
@@ -131,8 +147,14 @@ class Success(BaseModel, Generic[Data]):
     error: None = None
 
 
-def answer(data: BaseModel | None = None, *, status: int = 200) -> Response:
+def answer(data: BaseModel | Sequence[BaseModel] | None = None, *, status: int = 200) -> Response:
     """The envelope around `data`, as JSON."""
-    inner = "null" if data is None else data.model_dump_json()
+    match data:
+        case None:
+            inner = "null"
+        case BaseModel():
+            inner = data.model_dump_json()
+        case _:
+            inner = f"[{','.join(item.model_dump_json() for item in data)}]"
     body = f'{{"success":true,"data":{inner},"error":null}}'
     return Response(body, status, media_type="application/json")

@@ -46,6 +46,15 @@ class Sessions:
         row = self._connection.execute(joined).first()
         return (user_from(row), Session(*row[len(USER_COLUMNS) :])) if row else None
 
+    def living(self, user_id: UUID, *, at: datetime) -> list[Session]:
+        """The most recently used first."""
+        found = (
+            select(*_COLUMNS)
+            .where(sessions.c.user_id == user_id, sessions.c.ended_at.is_(None), sessions.c.expires_at > at)
+            .order_by(sessions.c.last_used_at.desc(), sessions.c.id.desc())
+        )
+        return [Session(*row) for row in self._connection.execute(found)]
+
     def insert(self, session: Session) -> None:
         self._connection.execute(insert(sessions).values(**vars(session)))
 
@@ -60,6 +69,11 @@ class Sessions:
 
     def end(self, session_id: UUID, reason: str, *, at: datetime) -> bool:
         return self._end(sessions.c.id == session_id, reason, at) == 1
+
+    def end_one_of(self, user_id: UUID, session_id: UUID, reason: str, *, at: datetime) -> bool:
+        """False where the user has no such living session."""
+        own = (sessions.c.id == session_id) & (sessions.c.user_id == user_id) & (sessions.c.expires_at > at)
+        return self._end(own, reason, at) == 1
 
     def end_all(self, user_id: UUID, reason: str, *, at: datetime) -> int:
         """Only what lives still counts; the rest ended by itself."""

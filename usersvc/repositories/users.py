@@ -142,6 +142,14 @@ class Users:
         )
         return self._connection.execute(statement).rowcount == 1
 
+    def set_username(self, user_id: UUID, username: str, *, at: datetime) -> None:
+        """Raises UsernameTaken, the transaction goes on."""
+        try:
+            with self._connection.begin_nested():
+                self._update(user_id, username=username, username_key=username, updated_at=at)
+        except IntegrityError:
+            raise UsernameTaken from None
+
     def set_role(self, user_id: UUID, role: str, *, at: datetime) -> None:
         self._update(user_id, role=role, updated_at=at)
 

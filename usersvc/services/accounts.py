@@ -1,11 +1,15 @@
-"""An account as its owner, an administrator or a command sees it."""
+"""An account as its owner, an administrator or a command sees it, and what its owner changes of it."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 from uuid import UUID
 
+from usersvc.core import Core
+from usersvc.errors import SessionEnded
 from usersvc.repositories.users import User
+from usersvc.services.actor import Actor
+from usersvc.services.names import parse_username
 
 
 @dataclass(frozen=True)
@@ -43,3 +47,17 @@ class Account:
             updated_at=user.updated_at,
             last_login_at=user.last_login_at,
         )
+
+
+def rename(core: Core, *, username: str, actor: Actor) -> Account:
+    """Give the actor's account another username. Raises InvalidUsername, UsernameTaken."""
+    username = parse_username(username)
+    with core.write() as tx:
+        user = tx.users.by_id(actor.user_id) if actor.user_id else None
+        if user is None or user.status != "active":
+            raise SessionEnded
+        if username != user.username:
+            tx.users.set_username(user.id, username, at=tx.now)
+            tx.audit(actor, "user.renamed", target=user.id, before=user.username, after=username)
+        renamed = tx.users.by_id(user.id)
+    return Account.of(renamed or user)

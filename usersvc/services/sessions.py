@@ -3,9 +3,17 @@
 import hmac
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from usersvc.core import Core, Tx
-from usersvc.errors import InvalidToken, KeepWrites, SessionEnded, TokenExpired, TokenReused
+from usersvc.errors import (
+    InvalidToken,
+    KeepWrites,
+    SessionEnded,
+    SessionNotFound,
+    TokenExpired,
+    TokenReused,
+)
 from usersvc.repositories.sessions import Session
 from usersvc.repositories.users import User
 from usersvc.security.secrets import digest
@@ -22,6 +30,19 @@ class TokenPair:
     """Seconds."""
     refresh_expires_in: int
     """Seconds."""
+
+
+@dataclass(frozen=True)
+class OwnSession:
+    """A session as its owner sees it."""
+
+    id: UUID
+    device: str | None
+    """The User-Agent that logged in."""
+    ip: str | None
+    created_at: datetime
+    last_used_at: datetime
+    current: bool
 
 
 def refresh(core: Core, *, refresh_token: str, actor: Actor) -> TokenPair:
@@ -63,6 +84,35 @@ def log_out_everywhere(core: Core, *, actor: Actor) -> int:
         ended = tx.sessions.end_all(actor.user_id, "logged out everywhere", at=tx.now)
         tx.audit(actor, "session.logged_out_everywhere", target=actor.user_id, sessions=ended)
     return ended
+
+
+def list_own(core: Core, *, actor: Actor) -> list[OwnSession]:
+    """The living sessions of the actor, the most recently used first."""
+    if actor.user_id is None:
+        raise SessionEnded
+    with core.read() as tx:
+        found = tx.sessions.living(actor.user_id, at=tx.now)
+    return [
+        OwnSession(
+            id=session.id,
+            device=session.user_agent,
+            ip=session.ip,
+            created_at=session.created_at,
+            last_used_at=session.last_used_at,
+            current=session.id == actor.session_id,
+        )
+        for session in found
+    ]
+
+
+def end_own(core: Core, *, session_id: UUID, actor: Actor) -> None:
+    """End one session of the actor. Raises SessionNotFound, also for another one's."""
+    if actor.user_id is None:
+        raise SessionEnded
+    with core.write() as tx:
+        if not tx.sessions.end_one_of(actor.user_id, session_id, "ended by its owner", at=tx.now):
+            raise SessionNotFound
+        tx.audit(actor, "session.ended", target=actor.user_id, session=str(session_id))
 
 
 def mint(core: Core, user: User, session: Session, rnd: str, *, at: datetime) -> TokenPair:
