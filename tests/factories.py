@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from email.message import EmailMessage
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import event, select, text, update
 
-from usersvc.core import Core
+from usersvc.core import Core, Tx
 from usersvc.db.models import audit, outbox, users
 from usersvc.errors import DomainError
 from usersvc.mail.transports import MemoryTransport
@@ -100,6 +101,13 @@ def audit_rows(core: Core, action: str) -> list[AuditEntry]:
         return [AuditEntry(*row) for row in tx.connection.execute(found)]
 
 
+def entries_of(tx: Tx, target_id: UUID) -> list[AuditEntry]:
+    """What the audit says of this account, in the order it was written."""
+    columns = [audit.c[name] for name in AuditEntry.__dataclass_fields__]
+    found = select(*columns).where(audit.c.target_id == target_id).order_by(text("rowid"))
+    return [AuditEntry(*row) for row in tx.connection.execute(found)]
+
+
 class WatchedPool(HashingPool):
     """Counts what is hashed or verified; `afterwards` happens once, when the next job is done."""
 
@@ -129,7 +137,7 @@ def watching_hashes(core: Core) -> Iterator[tuple[Core, WatchedPool]]:
         transport=core.transport,
         doorbell=core.doorbell,
     )
-    watched.ring = core.ring
+    watched.key_ring = core.key_ring
     try:
         yield watched, pool
     finally:

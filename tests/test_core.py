@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.conftest import Make
+from tests.factories import entries_of
 from usersvc.clock import MovedClock
 from usersvc.core import Core, Tx, build
 from usersvc.errors import DatabaseBusy, InvalidCredentials, KeepWrites
@@ -111,9 +112,9 @@ def test_a_transaction_has_one_time_that_of_its_beginning(core: Core, clock: Mov
 
 def test_the_doorbell_is_rung_once_and_after_the_commit(core: Core, doorbell: Doorbell) -> None:
     with core.write() as tx:
-        tx.ring()
+        tx.wake_worker()
         _finish(tx)
-        tx.ring()
+        tx.wake_worker()
         assert doorbell.saw == []
     assert doorbell.saw == [True]
 
@@ -128,7 +129,7 @@ def test_the_doorbell_is_not_rung_unasked(core: Core, doorbell: Doorbell) -> Non
 
 def test_the_doorbell_is_not_rung_for_what_was_rolled_back(core: Core, doorbell: Doorbell) -> None:
     with pytest.raises(InvalidCredentials), core.write() as tx:
-        tx.ring()
+        tx.wake_worker()
         raise InvalidCredentials
     assert doorbell.saw == []
 
@@ -138,7 +139,7 @@ def test_the_doorbell_is_rung_for_writes_that_are_kept_in_spite_of_an_error(
 ) -> None:
     with pytest.raises(InvalidCredentials), core.write() as tx:
         _finish(tx)
-        tx.ring()
+        tx.wake_worker()
         raise KeepWrites(InvalidCredentials())
     assert doorbell.saw == [True]
 
@@ -150,7 +151,7 @@ def test_who_answers_the_doorbell_can_write(core: Core) -> None:
 
     core.doorbell = answer
     with core.write() as tx:
-        tx.ring()
+        tx.wake_worker()
     assert _is_kept(core, "answered")
 
 
@@ -161,7 +162,7 @@ def test_r19_a_doorbell_that_fails_harms_nothing_and_is_logged(core: Core) -> No
     core.doorbell = broken
     with capture_logs() as lines, core.write() as tx:
         _finish(tx)
-        tx.ring()
+        tx.wake_worker()
     assert _is_kept(core)
     [line] = lines
     assert (line["event"], line["log_level"]) == ("doorbell failed", "warning")
@@ -174,7 +175,7 @@ def test_a_doorbell_that_fails_does_not_hide_the_error_of_the_use_case(core: Cor
 
     core.doorbell = broken
     with capture_logs(), pytest.raises(InvalidCredentials), core.write() as tx:
-        tx.ring()
+        tx.wake_worker()
         raise KeepWrites(InvalidCredentials())
 
 
@@ -187,7 +188,7 @@ def test_an_audit_entry_holds_who_did_what_to_whom(core: Core, clock: MovedClock
     with core.write() as tx:
         tx.audit(actor, "role.changed", target=target, outcome="LAST_ADMIN", old="admin", new=["user", 1])
     with core.read() as tx:
-        [entry] = tx.audit_entries.of_target(target)
+        [entry] = entries_of(tx, target)
     assert entry.id.version == 7
     assert (entry.at, entry.actor_kind, entry.actor_id, entry.actor_name) == (
         clock.now(),
@@ -205,7 +206,7 @@ def test_an_audit_entry_of_a_job_is_plain(core: Core) -> None:
     with core.write() as tx:
         tx.audit(Actor.job("purge"), "purged", target=target)
     with core.read() as tx:
-        [entry] = tx.audit_entries.of_target(target)
+        [entry] = entries_of(tx, target)
     assert (entry.actor_kind, entry.actor_id, entry.actor_name, entry.ip) == ("job", None, "purge", None)
     assert (entry.outcome, entry.detail, entry.request_id) == ("ok", {}, None)
 
@@ -216,7 +217,7 @@ def test_r11_an_audit_entry_goes_with_the_transaction_that_made_it(core: Core) -
         tx.audit(Actor.job("purge"), "purged", target=target)
         raise InvalidCredentials
     with core.read() as tx:
-        assert tx.audit_entries.of_target(target) == []
+        assert entries_of(tx, target) == []
 
 
 # -- the key ring
@@ -225,7 +226,7 @@ def test_r11_an_audit_entry_goes_with_the_transaction_that_made_it(core: Core) -
 def test_without_a_ring_no_token_is_made(core: Core) -> None:
     closed = build(core.settings)
     with pytest.raises(RuntimeError, match="open_ring"):
-        _ = closed.ring
+        _ = closed.key_ring
     with pytest.raises(RuntimeError, match="open_ring"):
         _ = closed.tokens
     closed.close()
@@ -234,5 +235,5 @@ def test_without_a_ring_no_token_is_made(core: Core) -> None:
 def test_another_ring_makes_other_tokens(core: Core, make_core: Make) -> None:
     before = core.tokens
     assert core.tokens is before
-    core.ring = make_core().ring
+    core.key_ring = make_core().key_ring
     assert core.tokens is not before

@@ -35,7 +35,7 @@ for line in sys.stdin:
     made = core.build(configuration.load(environ={"USERSVC_SERVER__DATA_DIR": line.strip()}))
     migrated = migration.prepare(made)
     keys.open_ring(made)
-    print(json.dumps([migrated, {use: made.ring.current(use).kid for use in Use}]), flush=True)
+    print(json.dumps([migrated, {use: made.key_ring.current(use).kid for use in Use}]), flush=True)
     made.close()
 """
 
@@ -136,7 +136,7 @@ def test_who_sees_no_secret_just_before_another_makes_everything_takes_that_one(
     monkeypatch.setattr(secret_key, "find", overtaken)
     keys.open_ring(slow)
     assert looks == [None]
-    assert [slow.ring.current(use).kid for use in Use] == [quick.ring.current(use).kid for use in Use]
+    assert [slow.key_ring.current(use).kid for use in Use] == [quick.key_ring.current(use).kid for use in Use]
     slow.close()
     quick.close()
 
@@ -161,7 +161,9 @@ def _start(folder: Path, **values: object) -> Core:
 def test_a_second_start_changes_nothing(data_dir: Path) -> None:
     before = _all_of(data_dir)
     first, second = _start(data_dir), _start(data_dir)
-    assert [first.ring.current(use).kid for use in Use] == [second.ring.current(use).kid for use in Use]
+    assert [first.key_ring.current(use).kid for use in Use] == [
+        second.key_ring.current(use).kid for use in Use
+    ]
     assert _all_of(data_dir) == before
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from usersvc import logs
 from usersvc.clock import Clock
-from usersvc.db.engine import WAIT_SECONDS, Database
+from usersvc.db.engine import WRITE_WAIT_SECONDS, Database
 from usersvc.errors import KeepWrites
 from usersvc.mail.messages import Messages
 from usersvc.mail.transports import Transport, transport_from
@@ -44,11 +44,11 @@ class Tx:
     def __init__(self, connection: Connection, now: datetime) -> None:
         self.connection = connection
         self.now = now
-        self.rings = False
+        self.wakes_worker = False
 
-    def ring(self) -> None:
+    def wake_worker(self) -> None:
         """Wake a worker once this is committed: there may be mail."""
-        self.rings = True
+        self.wakes_worker = True
 
     def audit(
         self, actor: WhoActs, action: str, *, target: UUID | None = None, outcome: str = "ok", **detail: Any
@@ -123,7 +123,7 @@ class Core:
         self.transport = transport
         self.doorbell = doorbell
         self.hasher = PasswordHasher(hashing, cost=settings.passwords.bcrypt_cost)
-        self._ring: KeyRing | None = None
+        self._key_ring: KeyRing | None = None
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
@@ -132,7 +132,7 @@ class Core:
             yield Tx(connection, self.clock.now())
 
     @contextmanager
-    def write(self, *, wait: float = WAIT_SECONDS) -> Iterator[Tx]:
+    def write(self, *, wait: float = WRITE_WAIT_SECONDS) -> Iterator[Tx]:
         """One transaction, committed at the end of the block and rolled back by any error.
 
         Except for `raise KeepWrites(error)`: that commits, then raises `error`. Raises DatabaseBusy
@@ -149,8 +149,8 @@ class Core:
                 connection.rollback()
                 raise
             self._commit(connection)
-        if tx.rings:
-            self._ring_doorbell()
+        if tx.wakes_worker:
+            self._wake()
         if kept:
             raise kept.error
 
@@ -164,20 +164,20 @@ class Core:
             raise
 
     @property
-    def ring(self) -> KeyRing:
+    def key_ring(self) -> KeyRing:
         """The key ring. Set by services/keys.py when a process opens its database."""
-        if self._ring is None:
+        if self._key_ring is None:
             raise RuntimeError("the key ring was not opened: call services.keys.open_ring first")
-        return self._ring
+        return self._key_ring
 
-    @ring.setter
-    def ring(self, ring: KeyRing) -> None:
-        self._ring = ring
+    @key_ring.setter
+    def key_ring(self, ring: KeyRing) -> None:
+        self._key_ring = ring
         self.__dict__.pop("tokens", None)
 
     @cached_property
     def tokens(self) -> Tokens:
-        return Tokens(self.ring, issuer=self.settings.issuer, audience=self.settings.tokens.audience)
+        return Tokens(self.key_ring, issuer=self.settings.issuer, audience=self.settings.tokens.audience)
 
     @cached_property
     def policy(self) -> Policy:
@@ -192,7 +192,7 @@ class Core:
         self.hashing.close()
         self.database.close()
 
-    def _ring_doorbell(self) -> None:
+    def _wake(self) -> None:
         # The change is committed; a queue that cannot be rung only makes the mail wait for the sweep.
         try:
             self.doorbell()

@@ -37,8 +37,8 @@ def test_references_in_the_document_resolve(client: Client) -> None:
 
 def test_the_bearer_scheme_is_declared_where_a_token_is_needed(client: Client) -> None:
     document = client.http.get("/openapi.json").json()
-    assert document["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
-    assert document["paths"]["/api/v1/users/me"]["get"]["security"] == [{"HTTPBearer": []}]
+    assert document["components"]["securitySchemes"]["Bearer"]["scheme"] == "bearer"
+    assert document["paths"]["/api/v1/users/me"]["get"]["security"] == [{"Bearer": []}]
     assert "security" not in document["paths"]["/api/v1/auth/login"]["post"]
 
 

@@ -28,7 +28,7 @@ def _within(seconds: float, happened: Callable[[], object]) -> None:
 
 def test_the_doorbell_wakes_the_worker(core: Core, transport: MemoryTransport) -> None:
     worker = Worker(core, make_queue(core.settings))
-    core.doorbell = worker.ring
+    core.doorbell = worker.wake
     worker.start()
     try:
         registration.register(core, email=EMAIL, password=PASSWORD, actor=STRANGER)
@@ -82,7 +82,7 @@ def test_a_stop_lets_the_mail_in_hand_be_finished_and_leaves_the_rest(core: Core
 
 def test_a_task_that_fails_stops_nothing(core: Core, transport: MemoryTransport) -> None:
     worker = Worker(core, make_queue(core.settings))
-    core.doorbell = worker.ring
+    core.doorbell = worker.wake
     database, core.database = core.database, None  # type: ignore[assignment]
     worker.start()
     try:
@@ -119,7 +119,7 @@ def test_what_expired_is_purged_when_the_clock_says_so(core: Core, clock: MovedC
         assert tx.link_tokens.count_done_before(clock.now()) == 0
         job = tx.jobs.by_name(maintenance.JOB)
     assert job
-    assert job.counts["link tokens"] == 1
+    assert job.counts["links"] == 1
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ LINK = "https://users.example.org/activate?token=" + "Ab-_" * 10 + "xyz"
 DATA: dict[str, dict[str, Any]] = {
     "activation": {"host": "users.example.org", "link": LINK, "expires_at": "2030-01-03 03:04 UTC"},
     "already_registered": {"host": "users.example.org"},
+    "password_reset": {"host": "users.example.org", "link": LINK, "expires_at": "2030-01-03 03:04 UTC"},
+    "password_changed": {"host": "users.example.org"},
     "session_ended": {
         "host": "users.example.org",
         "device": "Firefox on Linux",

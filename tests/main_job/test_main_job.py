@@ -157,9 +157,9 @@ def test_purge_tokens_shows_and_does_what_the_job_does(usersvc: Usersvc, rows) -
         _activated(usersvc)
         server.stop()
     rows("UPDATE link_tokens SET expires_at = '2020-01-01 00:00:00.000000'")
-    assert '"link tokens": 1' in usersvc.run("purge-tokens", "--dry-run", "--json").stdout
+    assert '"links": 1' in usersvc.run("purge-tokens", "--dry-run", "--json").stdout
     assert rows("SELECT count(*) FROM link_tokens") == [(1,)]
-    assert '"link tokens": 1' in usersvc.run("purge-tokens", "--json").stdout
+    assert '"links": 1' in usersvc.run("purge-tokens", "--json").stdout
     assert rows("SELECT count(*) FROM link_tokens") == [(0,)]
 
 

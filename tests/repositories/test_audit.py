@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from tests.factories import active
+from tests.factories import active, entries_of
 from usersvc.core import Core
 from usersvc.repositories.audit import AuditEntry
 from usersvc.security.secrets import new_id
@@ -36,22 +36,22 @@ def _written(
     return entry
 
 
-def test_entries_of_a_target_come_as_written_and_oldest_first(core: Core) -> None:
+def test_entries_are_as_they_were_written(core: Core) -> None:
     target = uuid4()
     entries = [_written(core, NOON + n * DAY, target) for n in (2, 0, 1)]
     _written(core, NOON, uuid4())
     with core.read() as tx:
-        found = tx.audit_entries.of_target(target)
-    assert found == [entries[1], entries[2], entries[0]]
+        found = entries_of(tx, target)
+    assert found == entries
 
 
 def test_an_entry_outlives_whom_it_names(core: Core) -> None:
     account = active(core)
     with core.write() as tx:
-        before = tx.audit_entries.of_target(account.id)
+        before = entries_of(tx, account.id)
         assert before
         tx.connection.exec_driver_sql("DELETE FROM users")
-        assert tx.audit_entries.of_target(account.id) == before
+        assert entries_of(tx, account.id) == before
 
 
 def test_an_actor_of_no_known_kind_is_refused(core: Core) -> None:
@@ -71,4 +71,4 @@ def test_purging_takes_old_entries_up_to_the_limit(core: Core) -> None:
         assert tx.audit_entries.count_before(NOON) == 2
         assert tx.audit_entries.delete_before(NOON, limit=3) == 2
         assert tx.audit_entries.delete_before(NOON, limit=3) == 0
-        assert tx.audit_entries.of_target(target) == kept
+        assert entries_of(tx, target) == kept

@@ -89,8 +89,8 @@ def test_a_link_goes_when_it_expires(core: Core, clock: MovedClock) -> None:
     with core.write() as tx:
         tx.connection.execute(text("DELETE FROM throttle"))
     before, at = just_before_and_at(clock, core, began + timedelta(hours=24))
-    assert (before, at) == ({}, {"link tokens": 1})
-    assert purge(core) == {"link tokens": 1}
+    assert (before, at) == ({}, {"links": 1})
+    assert purge(core) == {"links": 1}
     assert rows(core, "link_tokens") == 0
 
 
@@ -109,7 +109,7 @@ def test_a_link_that_is_spent_goes_at_once(core: Core, clock: MovedClock, way: s
         registration.activate(core, token=link, actor=STRANGER)
     else:
         registration.register(core, email=EMAIL, password=PASSWORD, actor=STRANGER)
-    assert purge(core)["link tokens"] == 1
+    assert purge(core)["links"] == 1
     assert rows(core, "link_tokens") == (0 if way == "used" else 1)
 
 
@@ -148,8 +148,8 @@ def test_an_account_that_was_never_activated_goes_after_its_days(core: Core, clo
     pending(core)
     quiet(core)
     before, at = just_before_and_at(clock, core, began + timedelta(days=7) + A_MOMENT)
-    assert (before, at) == ({}, {"pending accounts": 1})
-    assert purge(core) == {"pending accounts": 1}
+    assert (before, at) == ({}, {"pending_accounts": 1})
+    assert purge(core) == {"pending_accounts": 1}
     assert rows(core, "users") == 0
     clock.move(hours=2)
     assert active(core).status == "active"
@@ -162,14 +162,14 @@ def test_registering_again_gives_a_pending_account_its_days_again(core: Core, cl
     began = clock.now()
     quiet(core)
     before, at = just_before_and_at(clock, core, began + timedelta(days=7) + A_MOMENT)
-    assert (before, at) == ({}, {"pending accounts": 1})
+    assert (before, at) == ({}, {"pending_accounts": 1})
 
 
 def test_a_pending_account_whose_link_lives_survives(make_core: Make, clock: MovedClock) -> None:
     core = make_core(retention__pending_days=1, registration__activation_hours=72)
     link = pending(core)
     clock.move(days=2)
-    assert "pending accounts" not in purge(core)
+    assert "pending_accounts" not in purge(core)
     assert registration.activate(core, token=link, actor=STRANGER).status == "active"
 
 
@@ -200,8 +200,8 @@ def test_a_mail_that_is_done_with_goes_after_its_days(core: Core, clock: MovedCl
         for table in ("throttle", "link_tokens"):
             tx.connection.execute(text(f"DELETE FROM {table}"))
     before, at = just_before_and_at(clock, core, began + timedelta(days=7) + A_MOMENT)
-    assert (before, at) == ({}, {"outbox": 1})
-    assert purge(core) == {"outbox": 1}
+    assert (before, at) == ({}, {"mails": 1})
+    assert purge(core) == {"mails": 1}
 
 
 @pytest.mark.parametrize(
@@ -223,8 +223,8 @@ def test_a_count_of_mails_goes_when_its_hour_is_over(core: Core, clock: MovedClo
     began = clock.now()
     pending(core)
     before, at = just_before_and_at(clock, core, began + timedelta(hours=1))
-    assert (before, at) == ({}, {"throttle": 1})
-    assert purge(core) == {"throttle": 1}
+    assert (before, at) == ({}, {"counters": 1})
+    assert purge(core) == {"counters": 1}
 
 
 def test_the_audit_goes_after_its_days(core: Core, clock: MovedClock) -> None:
@@ -232,17 +232,17 @@ def test_the_audit_goes_after_its_days(core: Core, clock: MovedClock) -> None:
         tx.connection.execute(text("DELETE FROM audit"))
         tx.audit(STRANGER, "test.happened")
     before, at = just_before_and_at(clock, core, clock.now() + timedelta(days=400) + A_MOMENT)
-    assert (before, at) == ({}, {"audit": 1})
-    assert purge(core) == {"audit": 1}
+    assert (before, at) == ({}, {"audit_entries": 1})
+    assert purge(core) == {"audit_entries": 1}
     assert [entry.action for entry in audit_rows(core, "purged")] == ["purged"]
 
 
 @pytest.mark.parametrize(
     ("setting", "kind", "days"),
     [
-        ("retention__pending_days", "pending accounts", 3),
-        ("retention__outbox_days", "outbox", 3),
-        ("retention__audit_days", "audit", 3),
+        ("retention__pending_days", "pending_accounts", 3),
+        ("retention__outbox_days", "mails", 3),
+        ("retention__audit_days", "audit_entries", 3),
     ],
 )
 def test_how_long_things_stay_is_a_setting(
@@ -278,7 +278,7 @@ def test_a_dry_run_counts_and_changes_nothing(core: Core, clock: MovedClock) -> 
     before = dump(core)
     counts = maintenance.purge(core, actor=JOB, dry_run=True)
     assert dump(core) == before
-    assert all(counts[kind] for kind in ("link tokens", "sessions", "pending accounts", "outbox", "audit"))
+    assert all(counts[kind] for kind in ("links", "sessions", "pending_accounts", "mails", "audit_entries"))
     assert maintenance.last_slot(core) is None
     done = maintenance.purge(core, actor=JOB)
     assert {kind: done[kind] for kind in counts} == counts
@@ -333,8 +333,8 @@ def test_everything_goes_in_batches_of_their_own_transactions(
     _fill(core, 7)
     heard: dict[str, list[int]] = {}
     counts = purge(core, progress=lambda kind, deleted: heard.setdefault(kind, []).append(deleted))
-    kinds = ("sessions", "pending accounts", "outbox", "throttle", "audit")
-    assert counts == dict.fromkeys(kinds, 7) | {"link tokens": 1}
+    kinds = ("sessions", "pending_accounts", "mails", "counters", "audit_entries")
+    assert counts == dict.fromkeys(kinds, 7) | {"links": 1}
     for kind in kinds:
         assert sum(heard[kind]) == 7
         assert max(heard[kind]) == min(batch, 7)
@@ -366,7 +366,7 @@ def test_a68_counts_are_kept_and_the_purge_is_one_audit_entry(core: Core, clock:
     [entry] = audit_rows(core, "purged")
     assert (entry.actor_kind, entry.actor_name) == ("job", "purge_expired")
     assert entry.detail == {"counts": counts}
-    assert counts["pending accounts"] == counts["link tokens"] == 1
+    assert counts["pending_accounts"] == counts["links"] == 1
 
 
 # -- once a slot
@@ -410,7 +410,7 @@ def test_a_mail_file_goes_after_its_days(
     os.utime(pending_mail, (modified, modified))
     counts = purge(core)
     assert pending_mail.exists() == survives
-    assert counts.get("mail files", 0) == (not survives)
+    assert counts.get("mail_files", 0) == (not survives)
 
 
 def test_what_else_lies_beside_the_mail_files_stays(core: Core) -> None:
@@ -424,7 +424,7 @@ def test_what_else_lies_beside_the_mail_files_stays(core: Core) -> None:
 
 def test_where_no_mail_was_ever_written_there_is_none_to_purge(core: Core) -> None:
     core.transport = FileTransport(core.settings.mail_dir)
-    assert maintenance.purge(core, actor=JOB)["mail files"] == 0
+    assert maintenance.purge(core, actor=JOB)["mail_files"] == 0
 
 
 def _mail_file(core: Core) -> Path:

@@ -19,10 +19,15 @@ from usersvc.services.authentication import authenticate
 Result = TypeVar("Result")
 
 PREFIX = "/api/v1"
-WAIT_SECONDS = 3.0
+THREAD_WAIT_SECONDS = 3.0
+# anyio counts too; our own limiter, which waits no longer than that, was taken before.
 _unlimited = CapacityLimiter(math.inf)
 
-_bearer = HTTPBearer(auto_error=False, description="An access token, as logging in gives it.")
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="Bearer",
+    description="Paste the `access_token` that logging in answers with.",
+)
 BearerToken = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
@@ -37,6 +42,9 @@ class Threads:
         self.hashing = CapacityLimiter(32)
         self.ordinary = CapacityLimiter(24)
         self.long_reads = CapacityLimiter(4)
+
+    def of(self, hashes: bool) -> CapacityLimiter:
+        return self.hashing if hashes else self.ordinary
 
 
 class Readiness:
@@ -87,20 +95,13 @@ def caller(request: Request) -> Actor:
     )
 
 
-async def run(request: Request, use_case: Callable[..., Result], /, **values: Any) -> Result:
-    """A use case that anybody may call, on an ordinary thread."""
+async def run(
+    request: Request, use_case: Callable[..., Result], /, *, hashes: bool = False, **values: Any
+) -> Result:
+    """A use case that anybody may call; with `hashes` on one of the threads that wait for a hash."""
     face = face_of(request)
-    return await _in_thread(
-        face.threads.ordinary, partial(use_case, face.core, **values, actor=caller(request))
-    )
-
-
-async def run_hashing(request: Request, use_case: Callable[..., Result], /, **values: Any) -> Result:
-    """A use case that hashes or verifies a password."""
-    face = face_of(request)
-    return await _in_thread(
-        face.threads.hashing, partial(use_case, face.core, **values, actor=caller(request))
-    )
+    work = partial(use_case, face.core, **values, actor=caller(request))
+    return await _in_thread(face.threads.of(hashes), work)
 
 
 async def run_signed_in(
@@ -114,8 +115,7 @@ async def run_signed_in(
 ) -> Result:
     """A use case of the bearer's own; finding out who he is takes place in the same thread.
 
-    With `hashes` it takes one of the threads that wait for a password to be hashed. Raises
-    InvalidToken, TokenExpired, SessionEnded besides what the use case raises.
+    Raises InvalidToken, TokenExpired, SessionEnded besides what the use case raises.
     """
     face, stranger, token = face_of(request), caller(request), _token(bearer)
 
@@ -124,7 +124,7 @@ async def run_signed_in(
         note_user(request, actor.user_id)
         return use_case(face.core, **values, actor=actor)
 
-    return await _in_thread(face.threads.hashing if hashes else face.threads.ordinary, as_the_bearer)
+    return await _in_thread(face.threads.of(hashes), as_the_bearer)
 
 
 def read_in_place(request: Request, bearer: BearerToken, use_case: Callable[..., Result], /) -> Result:
@@ -137,9 +137,9 @@ def read_in_place(request: Request, bearer: BearerToken, use_case: Callable[...,
 
 
 async def _in_thread(limiter: CapacityLimiter, work: Callable[[], Result]) -> Result:
-    """Wait for a free thread, for WAIT_SECONDS at most; work that has begun is never given up."""
+    """Wait for a free thread, for THREAD_WAIT_SECONDS at most; work that has begun is never given up."""
     borrower = object()
-    with anyio.move_on_after(WAIT_SECONDS) as waiting:
+    with anyio.move_on_after(THREAD_WAIT_SECONDS) as waiting:
         await limiter.acquire_on_behalf_of(borrower)
     if waiting.cancelled_caught:
         raise Overloaded(retry_after=1)
@@ -151,7 +151,7 @@ async def _in_thread(limiter: CapacityLimiter, work: Callable[[], Result]) -> Re
 
 def _token(bearer: BearerToken) -> str:
     if bearer is None:
-        raise InvalidToken("Send an access token: Authorization: Bearer …")
+        raise InvalidToken("Send an access token: Authorization: Bearer TOKEN")
     return bearer.credentials
 
 

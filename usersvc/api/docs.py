@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fastapi import APIRouter
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 router = APIRouter(include_in_schema=False)
 
@@ -13,6 +13,11 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
 }
+
+
+@router.get("/")
+async def home() -> Response:
+    return RedirectResponse("/docs")
 
 
 @router.get("/docs")

@@ -96,6 +96,8 @@ def _field(problem: dict[str, Any]) -> dict[str, str]:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         message = "There is no such field."
+    if problem["type"] == "missing":
+        message = "This field is required."
     return {"field": ".".join(path)[:64] or "body", "message": message}
 
 

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from usersvc.api.deps import PREFIX, run_hashing
+from usersvc.api.deps import PREFIX, run
 from usersvc.api.errors import documented
 from usersvc.api.schemas import LoginIn, Success, TokenPairOut, answer
 from usersvc.errors import AccountDeactivated, AccountNotActivated, InvalidCredentials
@@ -14,10 +14,11 @@ router = APIRouter(prefix=PREFIX, tags=["sessions"])
 
 @router.post(
     "/auth/login",
+    summary="Log in",
     response_model=Success[TokenPairOut],
     responses=documented(AccountDeactivated, AccountNotActivated, InvalidCredentials),
 )
 async def log_in(body: LoginIn, request: Request) -> Response:
     """Open a session."""
-    pair = await run_hashing(request, login.log_in, email=body.email, password=body.password)
+    pair = await run(request, login.log_in, hashes=True, email=body.email, password=body.password)
     return answer(TokenPairOut.model_validate(pair))

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
-from usersvc.api.deps import run, run_hashing
+from usersvc.api.deps import face_of, run
 from usersvc.api.errors import STATUS
 from usersvc.core import Core
 from usersvc.errors import DomainError, InvalidLink, PasswordRequired, WeakPassword
@@ -21,7 +21,7 @@ _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined
 )
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
 }
 
@@ -29,10 +29,10 @@ _HEADERS = {
 @router.get("/activate")
 async def show_activate(request: Request, token: str = "") -> Response:
     try:
-        needs_password = await run_hashing(request, _needs_password, token=token)
+        needs_password = await run(request, _needs_password, hashes=True, token=token)
     except InvalidLink as error:
         return _failed(error)
-    return _form(token, needs_password=needs_password)
+    return _activation_form(request, token, needs_password=needs_password)
 
 
 @router.post("/activate")
@@ -40,9 +40,9 @@ async def activate(request: Request) -> Response:
     form = await _form_fields(request)
     token, password = form.get("token", ""), form.get("password") or None
     try:
-        account = await run_hashing(request, registration.activate, token=token, password=password)
+        account = await run(request, registration.activate, hashes=True, token=token, password=password)
     except (PasswordRequired, WeakPassword) as error:
-        return _form(token, needs_password=True, error=error)
+        return _activation_form(request, token, needs_password=True, error=error)
     except DomainError as error:
         return _failed(error)
     return _page("activated.html", email=account.email)
@@ -54,7 +54,7 @@ async def show_reset_password(request: Request, token: str = "") -> Response:
         await run(request, passwords.check_link, token=token)
     except InvalidLink as error:
         return _failed(error)
-    return _page("reset_password.html", token=token, error="")
+    return _password_form(request, "reset_password.html", token)
 
 
 @router.post("/reset-password")
@@ -62,9 +62,9 @@ async def reset_password(request: Request) -> Response:
     form = await _form_fields(request)
     token, password = form.get("token", ""), form.get("password", "")
     try:
-        await run_hashing(request, passwords.reset, token=token, new_password=password)
+        await run(request, passwords.reset, hashes=True, token=token, new_password=password)
     except WeakPassword as error:
-        return _page("reset_password.html", STATUS[error.kind], token=token, error=str(error))
+        return _password_form(request, "reset_password.html", token, error)
     except DomainError as error:
         return _failed(error)
     return _page("password_replaced.html")
@@ -74,10 +74,22 @@ def _needs_password(core: Core, *, token: str, actor: Actor) -> bool:
     return registration.needs_password(core, token=token)
 
 
-def _form(token: str, *, needs_password: bool, error: DomainError | None = None) -> Response:
-    status = STATUS[error.kind] if error else 200
+def _activation_form(
+    request: Request, token: str, *, needs_password: bool, error: DomainError | None = None
+) -> Response:
+    return _password_form(request, "activate.html", token, error, needs_password=needs_password)
+
+
+def _password_form(
+    request: Request, template: str, token: str, error: DomainError | None = None, **values: Any
+) -> Response:
     return _page(
-        "activate.html", status, token=token, needs_password=needs_password, error=str(error) if error else ""
+        template,
+        STATUS[error.kind] if error else 200,
+        token=token,
+        error=str(error) if error else "",
+        min_length=face_of(request).core.policy.min_length,
+        **values,
     )
 
 

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from usersvc.api.deps import PREFIX, BearerToken, run, run_hashing, run_signed_in
+from usersvc.api.deps import PREFIX, BearerToken, run, run_signed_in
 from usersvc.api.errors import documented
 from usersvc.api.schemas import ChangePasswordIn, EmailIn, ResetPasswordIn, Success, TokenPairOut, answer
 from usersvc.errors import (
@@ -23,6 +23,7 @@ router = APIRouter(prefix=PREFIX, tags=["passwords"])
 
 @router.post(
     "/auth/forgot-password",
+    summary="Forgot password",
     status_code=202,
     response_model=Success[None],
     responses=documented(InvalidEmail),
@@ -35,17 +36,19 @@ async def forgot_password(body: EmailIn, request: Request) -> Response:
 
 @router.post(
     "/auth/reset-password",
+    summary="Reset password",
     response_model=Success[None],
     responses=documented(InvalidLink, WeakPassword),
 )
 async def reset_password(body: ResetPasswordIn, request: Request) -> Response:
     """Set a new password with the token of the mailed link. It works once; every session ends."""
-    await run_hashing(request, passwords.reset, token=body.reset_token, new_password=body.new_password)
+    await run(request, passwords.reset, hashes=True, token=body.reset_token, new_password=body.new_password)
     return answer()
 
 
 @router.post(
     "/users/me/change-password",
+    summary="Change password",
     response_model=Success[TokenPairOut],
     responses=documented(
         InvalidCredentials, InvalidToken, SessionEnded, TokenExpired, WeakPassword, WrongPassword

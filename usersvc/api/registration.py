@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from usersvc.api.deps import PREFIX, run, run_hashing
+from usersvc.api.deps import PREFIX, run
 from usersvc.api.errors import documented
 from usersvc.api.schemas import ActivateIn, EmailIn, RegisteredOut, RegisterIn, Success, UserOut, answer
 from usersvc.errors import (
@@ -23,6 +23,7 @@ router = APIRouter(prefix=PREFIX, tags=["registration"])
 
 @router.post(
     "/users",
+    summary="Register",
     status_code=202,
     response_model=Success[RegisteredOut],
     responses={
@@ -34,9 +35,10 @@ router = APIRouter(prefix=PREFIX, tags=["registration"])
 )
 async def register(body: RegisterIn, request: Request) -> Response:
     """Register. The answer is the same whether the address is known or not; the mail tells the rest."""
-    account = await run_hashing(
+    account = await run(
         request,
         registration.register,
+        hashes=True,
         email=body.email,
         password=body.password,
         username=body.username,
@@ -48,17 +50,19 @@ async def register(body: RegisterIn, request: Request) -> Response:
 
 @router.post(
     "/auth/activate",
+    summary="Activate",
     response_model=Success[UserOut],
     responses=documented(InvalidLink, PasswordRequired, WeakPassword),
 )
 async def activate(body: ActivateIn, request: Request) -> Response:
     """Activate with the token of the mailed link. It works once."""
-    account = await run_hashing(request, registration.activate, token=body.token, password=body.password)
+    account = await run(request, registration.activate, hashes=True, token=body.token, password=body.password)
     return answer(UserOut.of(account))
 
 
 @router.post(
     "/auth/resend-activation",
+    summary="Ask for another activation mail",
     status_code=202,
     response_model=Success[None],
     responses=documented(InvalidEmail),

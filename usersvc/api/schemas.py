@@ -73,7 +73,26 @@ class RefreshTokenIn(Body):
 
 
 class UserOut(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "01a201b2-37f6-71c5-8595-9ace836b8cc1",
+                    "email": "ada@example.org",
+                    "email_verified": True,
+                    "username": "ada",
+                    "role": "user",
+                    "is_admin": False,
+                    "is_active": True,
+                    "status": "active",
+                    "created_at": "2026-11-22T05:19:46.678055Z",
+                    "updated_at": "2026-11-22T05:19:47.731853Z",
+                    "last_login_at": "2026-11-22T05:19:47.988841Z",
+                }
+            ]
+        },
+    )
 
     id: UUID
     email: str
@@ -132,7 +151,7 @@ class FieldProblem(BaseModel):
 class Problem(BaseModel):
     code: str = Field(description="Stable, from a closed list; what a program decides by.")
     message: str = Field(description="For a person.")
-    fields: list[FieldProblem] | None = None
+    fields: list[FieldProblem] = Field([], description="With `VALIDATION_ERROR` alone.")
 
 
 class Failure(BaseModel):

@@ -14,6 +14,7 @@ router = APIRouter(prefix=PREFIX, tags=["sessions"])
 
 @router.post(
     "/auth/refresh",
+    summary="Refresh",
     response_model=Success[TokenPairOut],
     responses=documented(InvalidToken, SessionEnded, TokenExpired, TokenReused),
 )
@@ -23,7 +24,7 @@ async def refresh(body: RefreshTokenIn, request: Request) -> Response:
     return answer(TokenPairOut.model_validate(pair))
 
 
-@router.post("/auth/logout", response_model=Success[None], responses=documented())
+@router.post("/auth/logout", summary="Log out", response_model=Success[None], responses=documented())
 async def log_out(body: RefreshTokenIn, request: Request) -> Response:
     """End the session of this refresh token; one that is unknown, old or ended is fine too."""
     await run(request, sessions.log_out, refresh_token=body.refresh_token)
@@ -32,6 +33,7 @@ async def log_out(body: RefreshTokenIn, request: Request) -> Response:
 
 @router.post(
     "/auth/logout-all",
+    summary="Log out everywhere",
     response_model=Success[SessionsEndedOut],
     responses=documented(InvalidToken, SessionEnded, TokenExpired),
 )

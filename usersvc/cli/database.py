@@ -51,7 +51,8 @@ def purge_tokens(
         print_json(counts)
     else:
         print_table(
-            ["what", "would delete" if dry_run else "deleted"], [[k, str(n)] for k, n in counts.items()]
+            ["what", "would delete" if dry_run else "deleted"],
+            [[kind.replace("_", " "), str(rows)] for kind, rows in counts.items()],
         )
 
 

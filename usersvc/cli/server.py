@@ -52,7 +52,7 @@ def serve(
         make_or_migrate(core)
         keys.open_ring(core)
         inside = Worker(core, make_queue(settings)) if settings.server.worker else None
-        core.doorbell = inside.ring if inside else server.doorbell(core)
+        core.doorbell = inside.wake if inside else server.doorbell(core)
         _print_banner(core)
         if settings.server.workers == 1:
             run = server.one_process(core, listener)
@@ -85,7 +85,7 @@ def worker(
         wait_for_database(core, stop)
         keys.open_ring(core)
         alone = Worker(core, make_queue(settings), threads=threads)
-        core.doorbell = alone.ring
+        core.doorbell = alone.wake
         run_until(stop, alone)
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.pool import QueuePool
 from usersvc.db.types import unavailability
 from usersvc.errors import DatabaseBusy, DatabaseUnavailable, DomainError
 
-WAIT_SECONDS = 3.0
+WRITE_WAIT_SECONDS = 3.0
 # More than all threads of a process together, so that taking a reader never waits.
 _READERS = 96
 
@@ -83,7 +83,7 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self, wait: float = WAIT_SECONDS) -> Iterator[Connection]:
+    def writing(self, wait: float = WRITE_WAIT_SECONDS) -> Iterator[Connection]:
         """The writing connection, its transaction begun.
 
         Raises DatabaseBusy where another writer, here or in another process, holds on for longer
@@ -122,8 +122,8 @@ def _engine(
         pool_size=pool_size,
         max_overflow=0,
         hide_parameters=True,  # they hold hashes and addresses, and errors are logged
-        pool_timeout=WAIT_SECONDS,
-        connect_args={"check_same_thread": False, "timeout": WAIT_SECONDS},
+        pool_timeout=WRITE_WAIT_SECONDS,
+        connect_args={"check_same_thread": False, "timeout": WRITE_WAIT_SECONDS},
     )
 
     @event.listens_for(engine, "connect")

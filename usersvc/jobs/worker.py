@@ -43,7 +43,7 @@ class Worker:
         )
         self._thread = threading.Thread(target=self._consumer.run, name="worker", daemon=True)
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """The doorbell: something is in the outbox."""
         self._tasks.deliver_outbox()
 

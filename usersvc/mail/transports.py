@@ -32,7 +32,8 @@ class FileTransport:
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(message.as_bytes())
+                # Line ends as other files have them, so that a link can be cut out by a script.
+                file.write(message.as_bytes(policy=message.policy.clone(linesep="\n")))
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(target)
@@ -41,13 +42,17 @@ class FileTransport:
             raise
         return str(target)
 
-    def purge(self, before: float) -> int:
-        """Delete mails older than `before` (seconds since the epoch), and drafts of workers that died."""
+    def purge(self, before: float, *, dry_run: bool = False) -> int:
+        """Delete mails older than `before` (seconds since the epoch), and drafts of workers that died.
+
+        How many mails that were; with `dry_run` it only counts them.
+        """
         deleted = 0
         for path in [*self._folder.glob("*.eml"), *self._folder.glob(".*.*")]:
             with contextlib.suppress(FileNotFoundError):  # another worker was faster
                 if path.stat().st_mtime < before:
-                    path.unlink()
+                    if not dry_run:
+                        path.unlink()
                     deleted += path.suffix == ".eml"
         return deleted
 

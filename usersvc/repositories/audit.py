@@ -40,20 +40,12 @@ class AuditEntry:
     detail: dict[str, Any]
 
 
-_COLUMNS = [audit.c[name] for name in AuditEntry.__dataclass_fields__]
-
-
 class Audit:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def insert(self, entry: AuditEntry) -> None:
         self._connection.execute(insert(audit).values(**vars(entry)))
-
-    def of_target(self, target_id: UUID) -> list[AuditEntry]:
-        """Oldest first."""
-        found = select(*_COLUMNS).where(audit.c.target_id == target_id).order_by(audit.c.id)
-        return [AuditEntry(*row) for row in self._connection.execute(found)]
 
     def count_before(self, before: datetime) -> int:
         counted = select(func.count()).select_from(audit).where(audit.c.at < before)

@@ -43,7 +43,7 @@ class Tokens:
     """Signs and reads the tokens of one issuer for one audience."""
 
     def __init__(self, ring: KeyRing, *, issuer: str, audience: str) -> None:
-        self._ring = ring
+        self._key_ring = ring
         self._issuer = issuer
         self._audience = audience
 
@@ -109,7 +109,7 @@ class Tokens:
         return RefreshClaims(_uuid(claims, "sub"), _uuid(claims, "sid"), seq, rnd, _seconds(claims, "exp"))
 
     def _sign(self, use: Use, token_type: str, claims: dict[str, Any]) -> str:
-        key = self._ring.current(use)
+        key = self._key_ring.current(use)
         return jwt.encode(claims, key.private, key.algorithm, headers={"typ": token_type, "kid": key.kid})
 
     def _verified(self, token: str, use: Use, token_type: str, required: tuple[str, ...]) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class Tokens:
         try:
             header = jwt.get_unverified_header(token)
             kid = header.get("kid")
-            key = self._ring.by_kid(kid, use) if isinstance(kid, str) else None
+            key = self._key_ring.by_kid(kid, use) if isinstance(kid, str) else None
             if key is None or header.get("typ") != token_type:
                 raise InvalidToken
             claims: dict[str, Any] = jwt.decode(

@@ -27,7 +27,7 @@ def may_mail(core: Core, tx: Tx, kind: str, email_key: str) -> bool:
     limits = core.settings.throttle
     return tx.throttle.take(
         f"mail {kind}",
-        keyed_digest(core.ring.current(Use.THROTTLE).private, "mail", kind, email_key),
+        keyed_digest(core.key_ring.current(Use.THROTTLE).private, "mail", kind, email_key),
         at=tx.now,
         window=timedelta(hours=1),
         most=limits.mails_per_hour,
@@ -64,7 +64,7 @@ def queue_mail(
             give_up_at=tx.now + GIVE_UP_AFTER,
         )
     )
-    tx.ring()
+    tx.wake_worker()
 
 
 def queue_activation_mail(core: Core, tx: Tx, user: User) -> None:
@@ -98,7 +98,7 @@ def take_over(tx: Tx, user: User, *, username: str | None, password_hash: str | 
 
 def link_secret(core: Core, token: LinkToken) -> str | None:
     """What the link of this row carries; None where its key is gone. Kept nowhere, made when needed."""
-    key = core.ring.by_kid(token.key_id, Use.LINK)
+    key = core.key_ring.by_kid(token.key_id, Use.LINK)
     return _link_secret(key.private, token.purpose, token.id, token.nonce) if key else None
 
 
@@ -132,7 +132,7 @@ def open_session(core: Core, tx: Tx, user: User, actor: Actor) -> tuple[Session,
 def _issue_link(core: Core, tx: Tx, user: User, purpose: str, lifetime: timedelta) -> LinkToken:
     """A new link for this purpose; an older one is dead."""
     tx.link_tokens.revoke_all(user.id, at=tx.now, purpose=purpose)
-    key = core.ring.current(Use.LINK)
+    key = core.key_ring.current(Use.LINK)
     token_id, nonce = new_id(tx.now), os.urandom(16)
     token = LinkToken(
         id=token_id,

@@ -30,7 +30,7 @@ def open_ring(core: Core) -> None:
     if not stored:
         stored = _make_ring(core, secret)
     _require_same(core, secret)
-    core.ring = _unwrap_all(core, stored, secret)
+    core.key_ring = _unwrap_all(core, stored, secret)
 
 
 def _find_secret(core: Core) -> str:

@@ -42,8 +42,8 @@ def purge(
     counts = {}
     for kind in _kinds(core):
         counts[kind.kind] = _count(core, kind) if dry_run else _delete(core, kind, progress)
+    counts["mail_files"] = _purge_mail_files(core, dry_run=dry_run)
     if not dry_run:
-        counts["mail files"] = _purge_mail_files(core)
         with core.write() as tx:
             tx.jobs.finish(JOB, at=tx.now, counts=counts)
             tx.audit(actor, "purged", counts=counts)
@@ -76,7 +76,7 @@ def _kinds(core: Core) -> list[_Purge]:
     )
     return [
         _Purge(
-            "link tokens",
+            "links",
             lambda tx: tx.link_tokens.count_done_before(now),
             lambda tx: tx.link_tokens.delete_done_before(now, limit=BATCH),
         ),
@@ -87,22 +87,22 @@ def _kinds(core: Core) -> list[_Purge]:
         ),
         # Before the accounts, whose deletion takes their mails along.
         _Purge(
-            "outbox",
+            "mails",
             lambda tx: tx.outbox.count_done_before(outbox),
             lambda tx: tx.outbox.delete_done_before(outbox, limit=BATCH),
         ),
         _Purge(
-            "pending accounts",
+            "pending_accounts",
             lambda tx: tx.users.count_abandoned(pending, at=now),
             lambda tx: tx.users.delete_abandoned(pending, at=now, limit=BATCH),
         ),
         _Purge(
-            "throttle",
+            "counters",
             lambda tx: tx.throttle.count_expired(now),
             lambda tx: tx.throttle.delete_expired(now, limit=BATCH),
         ),
         _Purge(
-            "audit",
+            "audit_entries",
             lambda tx: tx.audit_entries.count_before(audit),
             lambda tx: tx.audit_entries.delete_before(audit, limit=BATCH),
         ),
@@ -126,8 +126,8 @@ def _delete(core: Core, kind: _Purge, progress: Callable[[str, int], None]) -> i
         time.sleep(PAUSE_SECONDS)
 
 
-def _purge_mail_files(core: Core) -> int:
+def _purge_mail_files(core: Core, *, dry_run: bool) -> int:
     if not isinstance(core.transport, FileTransport):
         return 0
     before = core.clock.now() - timedelta(days=core.settings.retention.outbox_days)
-    return core.transport.purge(before.timestamp())
+    return core.transport.purge(before.timestamp(), dry_run=dry_run)

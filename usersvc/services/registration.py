@@ -124,7 +124,7 @@ def _write_down(core: Core, wish: _Wish, actor: Actor, *, final: bool) -> bool:
     with core.write() as tx:
         user = _new_user(tx, wish, status="pending")
         if wish.met is None and tx.users.insert(user):
-            tx.ring()
+            tx.wake_worker()
             tx.audit(actor, "user.registered", target=user.id)
             _mail_activation(core, tx, user)
             return True
@@ -137,7 +137,7 @@ def _write_down(core: Core, wish: _Wish, actor: Actor, *, final: bool) -> bool:
 
 def _register_again(core: Core, tx: Tx, known: User, wish: _Wish, actor: Actor) -> None:
     """The table of what registering a known address does; the caller always gets the same answer."""
-    tx.ring()
+    tx.wake_worker()
     tx.audit(actor, "user.registered_again", target=known.id)
     if _replaceable(known):
         same_person = wish.repeats is not None and wish.repeats.password_hash == known.password_hash
