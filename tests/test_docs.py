@@ -19,7 +19,14 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 # What only commands raise: no route can answer with these.
-_OF_COMMANDS = {"ADDRESS_IN_USE", "NO_ADDRESS", "OTHER_SYSTEM_USER", "USER_NOT_FOUND", "NOT_ACTIVE"}
+_OF_COMMANDS = {
+    "ADDRESS_IN_USE",
+    "NO_ADDRESS",
+    "NOT_SERVING",
+    "OTHER_SYSTEM_USER",
+    "USER_NOT_FOUND",
+    "NOT_ACTIVE",
+}
 
 
 def _text(*names: str) -> str:

@@ -175,8 +175,9 @@ def _check_together(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
         )
     if not server.public_url and not is_wildcard(server.host) and not is_loopback(server.host):
         yield (
-            ("server.public_url", "server.host"),
-            f"expected, because server.host {server.host} is not a loopback address",
+            ("server.host",),
+            f"{server.host} is not a loopback address, so server.public_url is needed for links, "
+            "such as https://users.example.org",
         )
     if sessions.idle_days > sessions.absolute_days:
         yield ("sessions.idle_days", "sessions.absolute_days"), "expected at most sessions.absolute_days"

@@ -207,3 +207,8 @@ class NoAddress(DomainError):
 class OtherSystemUser(DomainError):
     kind = Kind.FORBIDDEN
     message = "The data directory belongs to another system user."
+
+
+class NotServing(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "The API processes could not start; the log says why."

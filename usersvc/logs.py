@@ -77,7 +77,7 @@ def _for_a_terminal(_logger: Any, _method: str, event: Event) -> Event:
         if isinstance(value, str) and key != "exception":
             event[key] = value if value.isprintable() else value.encode("unicode_escape").decode()
     if "request_id" in event:
-        event["request_id"] = event.pop("request_id")
+        event["request_id"] = event.pop("request_id")[:8]
     return event
 
 

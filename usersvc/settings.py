@@ -162,10 +162,10 @@ class Log(Table):
 
 @dataclass(frozen=True)
 class Value:
-    """One setting as it stands, for `show-config`; `shown` hides secrets."""
+    """One setting as it stands, for `show-config`; secrets are masked."""
 
     key: str
-    shown: str
+    value: str | int | bool | None
     origin: str
 
 
@@ -234,18 +234,28 @@ class Settings(BaseSettings):
         return (base / path.expanduser()).absolute()
 
     def values(self) -> list[Value]:
-        """Every key, its value with secrets masked, and where it came from."""
+        """Every key with the value that holds, secrets masked, and where it came from."""
         found = []
         for table, key, _ in keys():
-            value = getattr(getattr(self, table), key)
+            name, value = f"{table}.{key}", getattr(getattr(self, table), key)
+            origin = self._origins.get(name, "default")
             if isinstance(value, SecretStr):
-                shown = "***" if value.get_secret_value() else ""
-            elif isinstance(value, bool):
-                shown = str(value).lower()
-            else:
-                shown = "" if value is None else str(value)
-            found.append(Value(f"{table}.{key}", shown, self._origins.get(f"{table}.{key}", "default")))
+                value = "***" if value.get_secret_value() else None
+            elif not value and name in self._derived:
+                value = self._derived[name]
+            found.append(Value(name, str(value) if isinstance(value, Path) else value, origin))
         return found
+
+    @property
+    def _derived(self) -> dict[str, Any]:
+        """What holds where a key is empty."""
+        own_secret = not self.server.secret_key.get_secret_value()
+        return {
+            "server.public_url": self.public_url,
+            "server.secret_key_file": self.secret_key_path if own_secret else None,
+            "database.url": f"sqlite:///{self.database_path}",
+            "tokens.issuer": self.issuer,
+        }
 
 
 def keys() -> list[tuple[str, str, Any]]:

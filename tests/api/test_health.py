@@ -9,8 +9,9 @@ from starlette.testclient import TestClient
 from tests.api.conftest import Client
 from tests.factories import active, logged_in
 from usersvc.api.app import create_app
-from usersvc.api.deps import Readiness
+from usersvc.api.deps import Readiness, Threads
 from usersvc.core import Core
+from usersvc.db import engine
 
 
 def test_r29_the_process_lives_without_a_database(client: Client, core: Core) -> None:
@@ -85,3 +86,12 @@ def test_relying_services_can_check_a_token_with_the_published_keys(client: Clie
     assert claims["sub"] == str(account.id)
     assert (claims["role"], claims["permissions"]) == ("user", [])
     assert all("d" not in key for key in response.json()["keys"])
+
+
+def test_taking_a_reader_never_waits(core: Core) -> None:
+    """The pool of readers is larger than all threads that can want one at the same time."""
+    threads = Threads()
+    limits = (threads.hashing, threads.ordinary, threads.long_reads)
+    in_the_event_loop, of_the_workers = 1, 32
+    wanted = sum(int(limit.total_tokens) for limit in limits) + in_the_event_loop + of_the_workers
+    assert wanted <= engine._READERS

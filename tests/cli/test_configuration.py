@@ -9,7 +9,7 @@ from tests.cli.conftest import Run
 
 
 def test_right_settings_are_right(run: Run, folder: Path) -> None:
-    assert run("check-config").stdout.startswith("The settings are right (no file")
+    assert run("check-config").stdout.startswith("The settings are valid (no file")
     (folder / "usersvc.toml").write_text("[server]\nport = 9000\n", encoding="utf-8")
     assert str(folder / "usersvc.toml") in run("check-config").stdout
 
@@ -50,5 +50,12 @@ def test_show_config_names_origins_and_hides_secrets(run: Run, monkeypatch: pyte
     assert secret not in table
     assert "USERSVC_SERVER__SECRET_KEY" in table
     values = {value["key"]: value for value in json.loads(run("show-config", "--json").stdout)}
-    assert values["server.secret_key"]["shown"] == "***"
-    assert values["server.port"] == {"key": "server.port", "shown": "8000", "origin": "default"}
+    assert values["server.secret_key"] == {
+        "key": "server.secret_key",
+        "value": "***",
+        "from": "USERSVC_SERVER__SECRET_KEY",
+    }
+    assert values["server.port"] == {"key": "server.port", "value": 8000, "from": "default"}
+    assert values["server.public_url"]["value"] == "http://127.0.0.1:8000"
+    assert values["database.url"]["value"].endswith("/data/usersvc.db")
+    assert values["server.docs"]["value"] is True

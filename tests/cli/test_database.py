@@ -89,3 +89,9 @@ def test_a_command_as_another_system_user_refuses_and_names_the_right_one(run: R
     result = run("migrate", code=4)
     assert "belongs to nobody" in result.stderr
     assert "sudo -u nobody" in result.stderr
+
+
+def test_serving_without_a_worker_refuses_flags_that_a_worker_cannot_see(run: Run, folder: Path) -> None:
+    result = run("serve", "--no-worker", "--port", "8765", code=78)
+    assert "its links would begin with http://127.0.0.1:8000" in result.stderr
+    assert list(folder.iterdir()) == []

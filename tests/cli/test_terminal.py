@@ -42,9 +42,9 @@ def test_the_password_is_asked_for_twice_and_never_shown(tmp_path: Path) -> None
     terminal.logfile_read = shown = io.StringIO()
     for prompt, answer in [
         ("Password: ", PASSWORD),
-        ("The same again: ", OTHER_PASSWORD),
+        ("Repeat password: ", OTHER_PASSWORD),
         ("Password: ", PASSWORD),
-        ("The same again: ", PASSWORD),
+        ("Repeat password: ", PASSWORD),
     ]:
         terminal.expect_exact(prompt)
         terminal.waitnoecho()

@@ -27,7 +27,8 @@ def _users(folder: Path) -> list[tuple]:
 def test_the_first_command_makes_the_database_and_an_administrator(run: Run, folder: Path) -> None:
     result = run("create-admin", EMAIL, "--username", "Root", "--password-stdin", text=f"{PASSWORD}\n")
     assert result.stdout == f"{EMAIL} is now an administrator.\n"
-    assert result.stderr == "Database: data/usersvc.db\n"
+    database = folder / "data" / "usersvc.db"
+    assert result.stderr == f"Database: {database}\nThere was none: made a new one.\n"
     assert _users(folder) == [(EMAIL, "admin", "active", "root")]
     core = _core(folder)
     assert logged_in(core)
@@ -111,3 +112,23 @@ def _register(core, *, activate: bool) -> None:
     )
     if activate:
         registration.activate(core, token=token_in(delivered(core)[0]), actor=STRANGER)
+
+
+def test_an_existing_account_keeps_its_password_and_username_and_says_so(run: Run, folder: Path) -> None:
+    run("create-admin", EMAIL, "--password-stdin", text=f"{PASSWORD}\n")
+    for option in (["--password-stdin"], ["--username", "root"]):
+        result = run("create-admin", EMAIL, "--yes", *option, text=f"{OTHER_PASSWORD}\n", code=2)
+        assert "keeps its password" in result.stderr
+    core = _core(folder)
+    assert logged_in(core)
+    core.close()
+
+
+def test_the_line_with_the_password_is_not_taken_for_an_answer(run: Run, folder: Path) -> None:
+    run("migrate")
+    core = _core(folder)
+    _register(core, activate=False)
+    result = run("create-admin", EMAIL, "--password-stdin", text=f"{OTHER_PASSWORD}\n", code=2)
+    assert "--yes" in result.stderr
+    assert _users(folder) == [(EMAIL, "user", "pending", "ada")]
+    core.close()

@@ -107,7 +107,7 @@ def test_a_person_registers_activates_logs_in_and_out_and_an_operator_does_his_p
 
         made = usersvc.run("create-admin", "root@example.org", "--password-stdin", text=f"{OTHER_PASSWORD}\n")
         assert "root@example.org is now an administrator." in made.stdout
-        assert "Database: data/usersvc.db" in made.stderr
+        assert f"Database: {usersvc.database}\n" == made.stderr
         assert OTHER_PASSWORD not in made.stdout + made.stderr
         root = _logged_in(usersvc, "root@example.org", OTHER_PASSWORD)
         assert usersvc.me(root["access_token"]).json()["data"]["is_admin"] is True

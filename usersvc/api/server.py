@@ -1,6 +1,7 @@
 """uvicorn around the application: one process, or several under one parent."""
 
 import errno
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from uvicorn.supervisors import Multiprocess
 from usersvc import configuration, logs
 from usersvc.api.app import create_app
 from usersvc.core import Core, build
-from usersvc.errors import AddressInUse, NoAddress
+from usersvc.errors import AddressInUse, NoAddress, NotServing
 from usersvc.jobs.queue import make_queue
 from usersvc.jobs.tasks import register
 from usersvc.services import keys
@@ -59,6 +60,7 @@ class AppFactory:
         core = build(settings)
         keys.open_ring(core)
         core.doorbell = doorbell(core)
+        _log.info("ready", pid=os.getpid())
         return create_app(core)
 
 
@@ -80,14 +82,15 @@ def listen(settings: Settings) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise AddressInUse(
-                f"Something listens on {host}:{port} already; choose another --port."
+                f"Something listens on {host}:{port} already; choose another --port, "
+                "or set USERSVC_SERVER__PORT."
             ) from None
         raise NoAddress(f"Cannot listen on {host}:{port}: {error.strerror}.") from None
     listener.set_inheritable(True)
     return listener
 
 
-def one_process(core: Core, listener: socket.socket) -> Callable[[], bool]:
+def one_process(core: Core, listener: socket.socket) -> Callable[[], None]:
     """What serves in this process until SIGTERM or SIGINT; accepted requests are finished first.
 
     Signals are heard from now on, so that one that comes before serving began stops it as cleanly.
@@ -99,21 +102,18 @@ def one_process(core: Core, listener: socket.socket) -> Callable[[], bool]:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, server.handle_exit)
 
-    def run() -> bool:
-        server.run(sockets=[listener])
-        return True
-
-    return run
+    return lambda: server.run(sockets=[listener])
 
 
-def several_processes(settings: Settings, listener: socket.socket, factory: AppFactory) -> Callable[[], bool]:
-    """What serves in `server.workers` children until SIGTERM; gives False where they could not start."""
+def several_processes(settings: Settings, listener: socket.socket, factory: AppFactory) -> Callable[[], None]:
+    """What serves in `server.workers` children until SIGTERM; raises NotServing where none can start."""
     config = _config(factory, factory=True, workers=settings.server.workers)
     supervisor = Multiprocess(config, sockets=[listener])
 
-    def run() -> bool:
+    def run() -> None:
         supervisor.run()
-        return all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
+        if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+            raise NotServing
 
     return run
 

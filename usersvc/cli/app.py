@@ -30,7 +30,7 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except SettingsError as error:
             typer.echo(
-                "The settings are wrong:" if len(error.mistakes) > 1 else "A setting is wrong:", err=True
+                "These settings are wrong:" if len(error.mistakes) > 1 else "A setting is wrong:", err=True
             )
             for mistake in error.mistakes:
                 typer.echo(f"  {mistake}", err=True)

@@ -14,13 +14,19 @@ def add_to(app: typer.Typer) -> None:
 def check_config(ctx: typer.Context) -> None:
     """Check the settings file and the variables; every mistake is shown at once."""
     settings = load_settings(ctx)
-    typer.echo(f"The settings are right ({settings.file or 'no file; defaults and variables'}).")
+    typer.echo(f"The settings are valid ({settings.file or 'no file; defaults and variables'}).")
 
 
 def show_config(ctx: typer.Context, as_json: Json = False) -> None:
     """Show every setting, its value with secrets masked, and where it came from."""
     values = load_settings(ctx).values()
     if as_json:
-        print_json([vars(value) for value in values])
+        print_json([{"key": v.key, "value": v.value, "from": v.origin} for v in values])
     else:
-        print_table(["setting", "value", "from"], [[v.key, v.shown, v.origin] for v in values])
+        print_table(["setting", "value", "from"], [[v.key, _shown(v.value), v.origin] for v in values])
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)

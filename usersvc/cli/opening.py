@@ -31,12 +31,16 @@ class Invocation:
     config: Path | None
 
 
-def load_settings(ctx: typer.Context, flags: Mapping[str, Any] | None = None) -> Settings:
-    """Raises SettingsError; warns of variables that look like ours and are not."""
+def load_settings(
+    ctx: typer.Context, flags: Mapping[str, Any] | None = None, *, quiet: bool = False
+) -> Settings:
+    """Raises SettingsError; warns (unless `quiet`) of variables that look like ours and are not."""
     invocation: Invocation = ctx.obj
     settings = configuration.load(invocation.config, flags=flags)
+    if quiet:
+        return settings
     for name in configuration.stray_variables():
-        typer.echo(f"Warning: the variable {name} is no setting of usersvc and is ignored.", err=True)
+        typer.echo(f"Warning: the variable {name} is not a setting of usersvc and is ignored.", err=True)
     return settings
 
 
@@ -52,7 +56,10 @@ def opened(ctx: typer.Context, *, make: bool = False, log_level: str = "warning"
     with core_on(settings) as core:
         name_database(core)
         if make:
+            is_new = not core.database.path.exists()
             make_or_migrate(core)
+            if is_new:
+                typer.echo("There was none: made a new one.", err=True)
         schema.require_current(core)
         keys.open_ring(core)
         yield core
@@ -76,7 +83,7 @@ def make_or_migrate(core: Core) -> bool:
 
 
 def name_database(core: Core) -> None:
-    typer.echo(f"Database: {shown(core.database.path)}", err=True)
+    typer.echo(f"Database: {core.database.path}", err=True)
 
 
 def shown(path: Path) -> str:

@@ -21,6 +21,7 @@ from usersvc.cli.output import console
 from usersvc.core import Core
 from usersvc.services import admin, keys
 from usersvc.setting_types import is_wildcard
+from usersvc.settings import Settings, SettingsError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,9 +31,9 @@ def add_to(app: typer.Typer) -> None:
 
 def serve(
     ctx: typer.Context,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default="8000")] = None,
-    workers: Annotated[int | None, typer.Option(help="API processes.", show_default="1")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 unless set.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 8000 unless set.")] = None,
+    workers: Annotated[int | None, typer.Option(help="API processes; 1 unless set.")] = None,
     no_worker: Annotated[
         bool, typer.Option("--no-worker", help="Leave mail and jobs to `usersvc worker`.")
     ] = False,
@@ -46,27 +47,29 @@ def serve(
     if no_worker:
         flags["server.worker"] = False
     settings = load_settings(ctx, flags)
+    _require_the_same_links(ctx, settings)
     logs.configure(level=settings.log.level, form=settings.log.format)
     with core_on(settings) as core:
+        # Before anything is made: a port that is taken is the commonest mistake.
         listener = server.listen(settings)
         make_or_migrate(core)
         keys.open_ring(core)
-        inside = Worker(core, make_queue(settings)) if settings.server.worker else None
-        core.doorbell = inside.wake if inside else server.doorbell(core)
+        inside_worker = Worker(core, make_queue(settings)) if settings.server.worker else None
+        core.doorbell = inside_worker.wake if inside_worker else server.doorbell(core)
         _print_banner(core)
         if settings.server.workers == 1:
-            run = server.one_process(core, listener)
+            serve_until_stopped = server.one_process(core, listener)
         else:
             invocation: Invocation = ctx.obj
-            run = server.several_processes(settings, listener, server.AppFactory(invocation.config, flags))
-        if inside:
-            inside.start()
+            factory = server.AppFactory(invocation.config, flags)
+            serve_until_stopped = server.several_processes(settings, listener, factory)
+        if inside_worker:
+            inside_worker.start()
         try:
-            if not run():
-                raise typer.Exit(1)
+            serve_until_stopped()
         finally:
-            if inside:
-                inside.stop()
+            if inside_worker:
+                inside_worker.stop()
 
 
 def worker(
@@ -84,9 +87,23 @@ def worker(
         stop = stop_signal()
         wait_for_database(core, stop)
         keys.open_ring(core)
-        alone = Worker(core, make_queue(settings), threads=threads)
-        core.doorbell = alone.wake
-        run_until(stop, alone)
+        own = Worker(core, make_queue(settings), threads=threads)
+        core.doorbell = own.wake
+        run_until(stop, own)
+
+
+def _require_the_same_links(ctx: typer.Context, settings: Settings) -> None:
+    """A worker in another process cannot see the flags of this one, and would mail other links."""
+    if settings.server.worker:
+        return
+    of_the_worker = load_settings(ctx, quiet=True).public_url
+    if settings.public_url != of_the_worker:
+        raise SettingsError(
+            [
+                "--host, --port: `usersvc worker` cannot see them, its links would begin with "
+                f"{of_the_worker}: set server.port or server.public_url in the settings instead"
+            ]
+        )
 
 
 def _print_banner(core: Core) -> None:

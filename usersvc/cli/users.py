@@ -15,7 +15,7 @@ def add_to(app: typer.Typer) -> None:
 
 def create_admin(
     ctx: typer.Context,
-    email: Annotated[str, typer.Argument(help="Address of the administrator.")],
+    email: Annotated[str, typer.Argument(metavar="EMAIL", help="Address of the administrator.")],
     username: Annotated[str | None, typer.Option(help="A username for a new account.")] = None,
     password_stdin: Annotated[
         bool,
@@ -31,14 +31,26 @@ def create_admin(
     """
     with opened(ctx, make=True) as core:
         plan = admin.plan_admin(core, email=email)
+        if not plan.needs_password and (username or password_stdin):
+            raise typer.BadParameter(
+                f"{plan.email} has an account, which keeps its password and username: "
+                "leave out --username and --password-stdin."
+            )
         if plan.existing and plan.existing.is_admin and plan.existing.is_active:
             typer.echo(f"{plan.email} is an administrator already.")
             return
         if plan.existing and not yes:
+            _require_an_answer(password_stdin)
             typer.confirm(f"Make {plan.email} ({plan.existing.status}) an administrator?", abort=True)
         password = _ask_password(password_stdin) if plan.needs_password else None
         made = admin.create_admin(core, email=email, password=password, username=username, actor=operator())
     typer.echo(f"{made.email} is now an administrator.")
+
+
+def _require_an_answer(from_stdin: bool) -> None:
+    """A line meant as the password must not be taken for the answer."""
+    if from_stdin:
+        raise typer.BadParameter("This address has an account that awaits activation: add --yes.")
 
 
 def _ask_password(from_stdin: bool) -> str:
@@ -46,5 +58,5 @@ def _ask_password(from_stdin: bool) -> str:
         return sys.stdin.readline().rstrip("\r\n")
     if not sys.stdin.isatty():
         raise typer.BadParameter("There is no terminal to ask on: use --password-stdin.")
-    password: str = typer.prompt("Password", hide_input=True, confirmation_prompt="The same again")
+    password: str = typer.prompt("Password", hide_input=True, confirmation_prompt="Repeat password")
     return password

@@ -65,10 +65,10 @@ class Users:
                 raise
             raise UsernameTaken from None
 
-    def register_again(
+    def rewrite_pending(
         self, user: User, *, username: str | None, password_hash: str | None, at: datetime
     ) -> None:
-        """What a pending account keeps of a repeated registration."""
+        """What a pending account keeps when somebody else, or the same person, begins again."""
         self._update(
             user.id,
             username=username,

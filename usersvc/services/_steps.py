@@ -18,6 +18,7 @@ from usersvc.repositories.users import User
 from usersvc.security.keys import Use
 from usersvc.security.secrets import digest, keyed_digest, new_id
 from usersvc.services.actor import Actor
+from usersvc.services.names import Address
 
 GIVE_UP_AFTER = timedelta(hours=48)
 
@@ -82,6 +83,31 @@ def queue_reset_mail(core: Core, tx: Tx, user: User) -> None:
     queue_mail(core, tx, "password_reset", address=user.email, user_id=user.id, link_token_id=token.id)
 
 
+def new_user(
+    tx: Tx, address: Address, *, username: str | None, password_hash: str | None, status: str
+) -> User:
+    """A user with role `user`, as it stands when it is made now; written nowhere yet."""
+    activated_at = tx.now if status == "active" else None
+    return User(
+        id=new_id(tx.now),
+        email=address.email,
+        email_key=address.key,
+        email_verified_at=None,
+        username=username,
+        role="user",
+        status=status,
+        password_hash=password_hash,
+        invited_at=None,
+        registered_at=None,
+        activated_at=activated_at,
+        deactivated_at=None,
+        password_changed_at=activated_at,
+        last_login_at=None,
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+
+
 def take_over(tx: Tx, user: User, *, username: str | None, password_hash: str | None) -> None:
     """Make an account that was never activated active with this password; what it was left with is void.
 
@@ -90,7 +116,7 @@ def take_over(tx: Tx, user: User, *, username: str | None, password_hash: str | 
     if username and tx.users.by_username_key(username):
         raise UsernameTaken
     tx.link_tokens.revoke_all(user.id, at=tx.now)
-    tx.users.register_again(user, username=username, password_hash=None, at=tx.now)
+    tx.users.rewrite_pending(user, username=username, password_hash=None, at=tx.now)
     wiped = replace(user, password_hash=None)
     if not tx.users.activate(wiped, email_verified_at=None, password_hash=password_hash, at=tx.now):
         raise NotActive

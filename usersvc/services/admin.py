@@ -1,11 +1,10 @@
 """What administrators and operators do to accounts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from usersvc.core import Core, Tx
 from usersvc.errors import EmailTaken, NotActive, UserNotFound
 from usersvc.repositories.users import User
-from usersvc.security.secrets import new_id
 from usersvc.services import _steps
 from usersvc.services.accounts import Account
 from usersvc.services.actor import Actor
@@ -36,7 +35,7 @@ def plan_admin(core: Core, *, email: str) -> AdminPlan:
     with core.read() as tx:
         user = tx.users.by_email_key(address.key)
     if user and user.status == "deactivated":
-        raise NotActive("This account is deactivated: activate it first.")
+        raise NotActive("This account is deactivated, so it cannot be made an administrator.")
     return AdminPlan(address.email, Account.of(user) if user else None)
 
 
@@ -75,24 +74,10 @@ def create_admin(
 def _insert_admin(
     tx: Tx, address: Address, username: str | None, password_hash: str | None, actor: Actor
 ) -> User:
-    admin = User(
-        id=new_id(tx.now),
-        email=address.email,
-        email_key=address.key,
-        # Nobody has shown yet that the mailbox is his; a mailed link will.
-        email_verified_at=None,
-        username=username,
+    admin = replace(
+        # email_verified_at stays empty: nobody has shown yet that the mailbox is theirs; a mailed link will.
+        _steps.new_user(tx, address, username=username, password_hash=password_hash, status="active"),
         role="admin",
-        status="active",
-        password_hash=password_hash,
-        invited_at=None,
-        registered_at=None,
-        activated_at=tx.now,
-        deactivated_at=None,
-        password_changed_at=tx.now,
-        last_login_at=None,
-        created_at=tx.now,
-        updated_at=tx.now,
     )
     if not tx.users.insert(admin):
         raise EmailTaken

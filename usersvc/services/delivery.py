@@ -38,7 +38,10 @@ def deliver_due(core: Core, *, owner: str, stopping: Callable[[], bool] = lambda
         if mail is None:
             continue
         try:
-            sent += _resolve(core, mail) if mail.kind in _REQUESTS else _send(core, mail)
+            if mail.kind in _REQUESTS:
+                _resolve(core, mail)
+            else:
+                sent += _send(core, mail)
         except DomainError:
             raise  # The database cannot be used; the lease ends by itself.
         except Exception as error:
@@ -56,15 +59,15 @@ def _claim(core: Core, owner: str) -> OutboxMail | None:
         return tx.outbox.claim_next(owner, at=tx.now, lease_until=tx.now + LEASE)
 
 
-def _resolve(core: Core, mail: OutboxMail) -> bool:
+def _resolve(core: Core, mail: OutboxMail) -> None:
     """A request that nobody waits for: only now is the account looked up."""
     with core.write() as tx:
         resolved = _REQUESTS[mail.kind](core, tx, mail)
         tx.outbox.settle(mail, "sent" if resolved else "dropped", at=tx.now)
-    return False
 
 
 def _send(core: Core, mail: OutboxMail) -> bool:
+    """Whether it went out; False where its link is dead, so that there is nothing to send any more."""
     link = _link_data(core, mail)
     if link is None:
         _drop(core, mail)

@@ -1,8 +1,9 @@
 """Registering, asking for another link, activating.
 
-Nobody learns here whether an address is known: every branch of a registration takes one bcrypt and
-one transaction and gives one answer; what differs goes to the owner by mail. Nobody gets into an
-account under an address that is not his, whether he registers first, in between or last.
+Nobody learns here whether an address is known: whatever stands under it, a registration takes one
+bcrypt and one write and gives one answer, and a worker is woken; what differs goes to the owner by
+mail. Nobody gets into an account under an address that is not theirs, whether they register first,
+in between or last.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from usersvc.errors import (
 )
 from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.users import User
-from usersvc.security.secrets import digest, new_id
+from usersvc.security.secrets import digest
 from usersvc.services import _steps
 from usersvc.services.accounts import Account
 from usersvc.services.actor import Actor
@@ -33,10 +34,10 @@ class _Wish:
     username: str | None
     password_hash: str | None
     """None where the password was verified against a pending account instead."""
-    repeats: User | None
-    """The pending account as it was when its password was verified with success."""
     met: User | None
     """The account that stood under the address when the password was hashed or verified."""
+    same_password: bool = False
+    """Whether the password was that of the pending account that was met."""
 
 
 def register(
@@ -110,19 +111,24 @@ def _require_free_username(core: Core, username: str | None) -> None:
 
 
 def _hash_or_verify(core: Core, address: Address, username: str | None, password: str, actor: Actor) -> _Wish:
-    """One bcrypt, whoever the address belongs to."""
+    """One bcrypt, whoever the address belongs to: to verify what a stranger left there, else to hash."""
     with core.read() as tx:
         met = tx.users.by_email_key(address.key)
     if met and _replaceable(met) and met.password_hash:
         same = core.hasher.verify(password, met.password_hash, client=actor.network)
-        return _Wish(address, username, None, met if same else None, met)
-    return _Wish(address, username, core.hasher.hash(password, client=actor.network), None, met)
+        return _Wish(address, username, None, met, same_password=same)
+    return _Wish(address, username, core.hasher.hash(password, client=actor.network), met)
 
 
 def _write_down(core: Core, wish: _Wish, actor: Actor, *, final: bool) -> bool:
     """False where the account changed since the password was looked at; a `final` try settles that too."""
     with core.write() as tx:
-        user = _new_user(tx, wish, status="pending")
+        user = replace(
+            _steps.new_user(
+                tx, wish.address, username=wish.username, password_hash=wish.password_hash, status="pending"
+            ),
+            registered_at=tx.now,
+        )
         if wish.met is None and tx.users.insert(user):
             tx.wake_worker()
             tx.audit(actor, "user.registered", target=user.id)
@@ -140,8 +146,9 @@ def _register_again(core: Core, tx: Tx, known: User, wish: _Wish, actor: Actor) 
     tx.wake_worker()
     tx.audit(actor, "user.registered_again", target=known.id)
     if _replaceable(known):
-        same_person = wish.repeats is not None and wish.repeats.password_hash == known.password_hash
-        tx.users.register_again(
+        # Not verified against this one, after a second change in this moment: then it is another person.
+        same_person = wish.same_password and not _changed(known, wish.met)
+        tx.users.rewrite_pending(
             known,
             username=(wish.username or known.username) if same_person else None,
             password_hash=known.password_hash if same_person else None,
@@ -156,9 +163,11 @@ def _register_active(
     core: Core, address: Address, username: str | None, password: str, actor: Actor
 ) -> Account:
     password_hash = core.hasher.hash(password, client=actor.network)
-    wish = _Wish(address, username, password_hash, None, None)
     with core.write() as tx:
-        user = replace(_new_user(tx, wish, status="active"), activated_at=tx.now, password_changed_at=tx.now)
+        user = replace(
+            _steps.new_user(tx, address, username=username, password_hash=password_hash, status="active"),
+            registered_at=tx.now,
+        )
         if not tx.users.insert(user):
             # What is left from a time with activation by mail is in nobody's way.
             known = tx.users.by_email_key(address.key)
@@ -183,27 +192,6 @@ def _replaceable(user: User) -> bool:
 
 def _changed(known: User, met: User | None) -> bool:
     return met is None or met.id != known.id or met.password_hash != known.password_hash
-
-
-def _new_user(tx: Tx, wish: _Wish, *, status: str) -> User:
-    return User(
-        id=new_id(tx.now),
-        email=wish.address.email,
-        email_key=wish.address.key,
-        email_verified_at=None,
-        username=wish.username,
-        role="user",
-        status=status,
-        password_hash=wish.password_hash,
-        invited_at=None,
-        registered_at=tx.now,
-        activated_at=None,
-        deactivated_at=None,
-        password_changed_at=None,
-        last_login_at=None,
-        created_at=tx.now,
-        updated_at=tx.now,
-    )
 
 
 def _find_link(core: Core, token: str) -> tuple[LinkToken, User]:

@@ -1,4 +1,8 @@
-"""Sessions: continued with a refresh token, ended by logging out."""
+"""Sessions: continued with a refresh token, ended by logging out.
+
+A session is one row. Its refresh tokens carry a step (`seq`) and a random value of the session (`rnd`,
+of which the row keeps the digest); each use of the current step takes the next one.
+"""
 
 import hmac
 from dataclasses import dataclass, replace
@@ -161,6 +165,7 @@ def _step(core: Core, tx: Tx, session: Session, claims: RefreshClaims, actor: Ac
         return replace(
             session, seq=claims.seq + 1, rotated_at=tx.now, last_used_at=tx.now, expires_at=expires_at
         )
+    # Not the current step, or another refresh took it in this moment: look again at what stands now.
     user, session = _find(tx, claims)
     grace = timedelta(seconds=core.settings.tokens.refresh_grace_seconds)
     if claims.seq == session.seq - 1 and abs(tx.now - session.rotated_at) <= grace:
