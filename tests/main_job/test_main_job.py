@@ -6,15 +6,19 @@ import re
 import signal
 import sqlite3
 import threading
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
+import jwt
 import pytest
 
 from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD, token_in
 from tests.processes import Usersvc, eventually
+
+API_DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "api.md"
 
 pytestmark = pytest.mark.process
 
@@ -42,6 +46,19 @@ def rows(usersvc: Usersvc) -> Iterator:
 
 def _token(path: Path) -> str:
     return token_in(email.message_from_bytes(path.read_bytes(), policy=email.policy.default))
+
+
+def _checked_as_documented(usersvc: Usersvc, token: str) -> dict:
+    """What the code in docs/api.md says of this token."""
+    [code] = re.findall(r"```python\n(.*?)```", API_DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict = {}
+    exec(code.replace("http://127.0.0.1:8000", usersvc.url), names)
+    return names["check"](token)
+
+
+def _id_of(rows, address: str) -> str:
+    [(found,)] = rows("SELECT id FROM users WHERE email = ?", address)
+    return str(uuid.UUID(found))
 
 
 def _activated(usersvc: Usersvc, address: str = EMAIL) -> None:
@@ -82,6 +99,9 @@ def test_a_person_registers_activates_logs_in_and_out_and_an_operator_does_his_p
         assert "active" in pressed.text
 
         pair = _logged_in(usersvc)
+        assert _checked_as_documented(usersvc, pair["access_token"])["sub"] == _id_of(rows, EMAIL)
+        with pytest.raises(jwt.PyJWTError):
+            _checked_as_documented(usersvc, pair["refresh_token"])
         me = usersvc.me(pair["access_token"]).json()["data"]
         assert (me["email"], me["username"], me["status"], me["role"]) == (EMAIL, "ada", "active", "user")
         refreshed = usersvc.post("/auth/refresh", {"refresh_token": pair["refresh_token"]}).json()["data"]

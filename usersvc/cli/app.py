@@ -69,7 +69,7 @@ def usersvc(
         bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Users of other programs: registration, login, sessions, administration."""
+    """Users of other programs: registration, login, sessions, passwords."""
     ctx.obj = Invocation(config)
 
 
