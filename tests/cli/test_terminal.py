@@ -14,7 +14,10 @@ from usersvc import __version__
 from usersvc.cli.app import EXIT
 from usersvc.errors import Kind
 
-COMMANDS = ["serve", "worker", "create-admin", "migrate", "purge-tokens", "check-config", "show-config"]
+COMMANDS = [
+    *("serve", "worker", "create-admin", "show-user", "reset-password", "sessions", "revoke-sessions"),
+    *("migrate", "purge-tokens", "check-config", "show-config"),
+]
 
 
 def _on_a_terminal(usersvc: Usersvc, *arguments: str) -> pexpect.spawn:

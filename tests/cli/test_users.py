@@ -1,6 +1,8 @@
 """`create-admin`; its prompt is tried on a real terminal in test_terminal.py."""
 
+import json
 import sqlite3
+import uuid
 from pathlib import Path
 
 from tests.cli.conftest import Run
@@ -132,3 +134,23 @@ def test_the_line_with_the_password_is_not_taken_for_an_answer(run: Run, folder:
     assert "--yes" in result.stderr
     assert _users(folder) == [(EMAIL, "user", "pending", "ada")]
     core.close()
+
+
+def test_an_account_is_shown_by_each_of_its_names(run: Run, folder: Path) -> None:
+    run("create-admin", EMAIL, "--username", "ada", "--password-stdin", text=f"{PASSWORD}\n")
+    by_email = json.loads(run("show-user", "ADA@example.org", "--json").stdout)
+    assert (by_email["email"], by_email["role"], by_email["is_admin"]) == (EMAIL, "admin", True)
+    assert by_email["created_at"].endswith("Z")
+    assert "password" not in str(by_email)
+    for name in ("Ada", by_email["id"]):
+        assert json.loads(run("show-user", name, "--json").stdout) == by_email
+    table = run("show-user", "ada").stdout
+    assert EMAIL in table
+    assert "UTC" in table
+
+
+def test_who_does_not_exist_is_not_found(run: Run) -> None:
+    run("migrate")
+    for name in ("nobody@example.org", "nobody", str(uuid.uuid4()), "no address@", ""):
+        for command in ("show-user", "sessions", "revoke-sessions", "reset-password"):
+            assert run(command, name, code=5).stderr.splitlines()[-1] == f"Error: There is no user {name}."

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from usersvc import __version__
-from usersvc.cli import configuration, database, server, users
+from usersvc.cli import configuration, database, passwords, server, sessions, users
 from usersvc.cli.opening import Invocation
 from usersvc.errors import DomainError, Kind
 from usersvc.settings import SettingsError
@@ -75,6 +75,8 @@ def usersvc(
 
 server.add_to(app)
 users.add_to(app)
+passwords.add_to(app)
+sessions.add_to(app)
 database.add_to(app)
 configuration.add_to(app)
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,9 @@ from rich.table import Table
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+Who = Annotated[str, typer.Argument(metavar="USER", help="E-mail address, username or id.")]
+
+
 def console(*, err: bool = False) -> Console:
     """Without colour where the output is piped."""
     stream = sys.stderr if err else sys.stdout
@@ -18,7 +22,24 @@ def console(*, err: bool = False) -> Console:
 
 
 def print_json(document: Any) -> None:
-    typer.echo(json.dumps(document, indent=2, default=str))
+    typer.echo(json.dumps(document, indent=2, default=_json_value))
+
+
+def _json_value(value: object) -> str:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
+
+
+def shown(value: object) -> str:
+    """A value as a table shows it; times in UTC, to the second."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+        case _:
+            return str(value)
 
 
 def print_table(columns: list[str], rows: list[list[str]]) -> None:

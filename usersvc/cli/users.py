@@ -6,11 +6,13 @@ from typing import Annotated
 import typer
 
 from usersvc.cli.opening import opened, operator
-from usersvc.services import admin
+from usersvc.cli.output import Json, Who, print_json, print_table, shown
+from usersvc.services import accounts, admin
 
 
 def add_to(app: typer.Typer) -> None:
     app.command(rich_help_panel="Users")(create_admin)
+    app.command(rich_help_panel="Users")(show_user)
 
 
 def create_admin(
@@ -45,6 +47,21 @@ def create_admin(
         password = _ask_password(password_stdin) if plan.needs_password else None
         made = admin.create_admin(core, email=email, password=password, username=username, actor=operator())
     typer.echo(f"{made.email} is now an administrator.")
+
+
+def show_user(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
+    """Show an account."""
+    with opened(ctx) as core:
+        account = accounts.find(core, name=user)
+    if as_json:
+        print_json(as_dict(account))
+    else:
+        print_table(["field", "value"], [[key, shown(value)] for key, value in as_dict(account).items()])
+
+
+def as_dict(account: accounts.Account) -> dict[str, object]:
+    """The account as the API has it."""
+    return {**vars(account), "is_admin": account.is_admin, "is_active": account.is_active}
 
 
 def _require_an_answer(from_stdin: bool) -> None:

@@ -75,11 +75,16 @@ def queue_activation_mail(core: Core, tx: Tx, user: User) -> None:
     queue_mail(core, tx, "activation", address=user.email, user_id=user.id, link_token_id=token.id)
 
 
-def queue_reset_mail(core: Core, tx: Tx, user: User) -> None:
-    """Mail a reset link: the one that lives, with its first expiry, so that strangers cannot kill it."""
+def reset_link(core: Core, tx: Tx, user: User) -> LinkToken:
+    """The reset link of this user that lives, or a new one."""
     lifetime = timedelta(minutes=core.settings.registration.reset_minutes)
     living = tx.link_tokens.living(user.id, "reset", at=tx.now)
-    token = living or _issue_link(core, tx, user, "reset", lifetime)
+    return living or _issue_link(core, tx, user, "reset", lifetime)
+
+
+def queue_reset_mail(core: Core, tx: Tx, user: User) -> None:
+    """Mail a reset link: the one that lives, with its first expiry, so that strangers cannot kill it."""
+    token = reset_link(core, tx, user)
     queue_mail(core, tx, "password_reset", address=user.email, user_id=user.id, link_token_id=token.id)
 
 
@@ -120,6 +125,20 @@ def take_over(tx: Tx, user: User, *, username: str | None, password_hash: str | 
     wiped = replace(user, password_hash=None)
     if not tx.users.activate(wiped, email_verified_at=None, password_hash=password_hash, at=tx.now):
         raise NotActive
+
+
+def link_address(core: Core, token: LinkToken) -> str:
+    """What a mail shows of this link. LookupError: its key is gone."""
+    settings = core.settings.mail
+    pages = {
+        "activation": (settings.activate_link, "activate"),
+        "reset": (settings.reset_link, "reset-password"),
+    }
+    own, page = pages[token.purpose]
+    secret = link_secret(core, token)
+    if secret is None:
+        raise LookupError(f"there is no link key {token.key_id}")
+    return own.replace("{token}", secret) if own else f"{core.settings.public_url}/{page}?token={secret}"
 
 
 def link_secret(core: Core, token: LinkToken) -> str | None:

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-from usersvc.core import Core
-from usersvc.errors import SessionEnded
+from usersvc.core import Core, Tx
+from usersvc.errors import InvalidEmail, SessionEnded, UserNotFound
 from usersvc.repositories.users import User
 from usersvc.services.actor import Actor
-from usersvc.services.names import parse_username
+from usersvc.services.names import parse_email, parse_username
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,28 @@ class Account:
             updated_at=user.updated_at,
             last_login_at=user.last_login_at,
         )
+
+
+def find(core: Core, *, name: str) -> Account:
+    """The account with this id, e-mail address or username. Raises UserNotFound."""
+    with core.read() as tx:
+        user = _by_name(tx, name, special_domains=core.settings.registration.special_domains)
+    if user is None:
+        raise UserNotFound(f"There is no user {name}.")
+    return Account.of(user)
+
+
+def _by_name(tx: Tx, name: str, *, special_domains: bool) -> User | None:
+    """Usernames have neither the form of an id nor that of an address, so nothing can be meant twice."""
+    if "@" in name:
+        try:
+            return tx.users.by_email_key(parse_email(name, special_domains=special_domains).key)
+        except InvalidEmail:
+            return None
+    try:
+        return tx.users.by_id(UUID(name))
+    except ValueError:
+        return tx.users.by_username_key(name.lower())
 
 
 def rename(core: Core, *, username: str, actor: Actor) -> Account:

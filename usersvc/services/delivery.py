@@ -15,7 +15,6 @@ from jinja2 import TemplateError
 from usersvc import logs
 from usersvc.core import Core, Tx
 from usersvc.errors import DomainError
-from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.outbox import OutboxMail
 from usersvc.services import _steps
 
@@ -117,20 +116,9 @@ def _link_data(core: Core, mail: OutboxMail) -> dict[str, str] | None:
         token = tx.link_tokens.by_id(mail.link_token_id) if mail.link_token_id else None
         if token and not token.lives(tx.now):
             token = None
-    secret = _steps.link_secret(core, token) if token else None
-    if token is None or secret is None:
+    if token is None or _steps.link_secret(core, token) is None:
         return None
-    return {"link": _link(core, token, secret), "expires_at": _readable(token.expires_at)}
-
-
-def _link(core: Core, token: LinkToken, secret: str) -> str:
-    settings = core.settings.mail
-    pages = {
-        "activation": (settings.activate_link, "activate"),
-        "reset": (settings.reset_link, "reset-password"),
-    }
-    own, page = pages[token.purpose]
-    return own.replace("{token}", secret) if own else f"{core.settings.public_url}/{page}?token={secret}"
+    return {"link": _steps.link_address(core, token), "expires_at": _readable(token.expires_at)}
 
 
 def _readable(at: datetime) -> str:

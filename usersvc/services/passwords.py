@@ -4,10 +4,19 @@ Whoever sets a password ends every session: a thief who had one is out too, and 
 by mail. What was verified is checked again where it is used, in the WHERE of the write.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
 
 from usersvc.core import Core, Tx
-from usersvc.errors import InvalidCredentials, InvalidLink, SessionEnded, WrongPassword
+from usersvc.errors import (
+    InvalidCredentials,
+    InvalidLink,
+    NotActive,
+    SessionEnded,
+    UserNotFound,
+    WrongPassword,
+)
 from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.users import User
 from usersvc.security.passwords import is_too_large
@@ -16,6 +25,12 @@ from usersvc.services import _steps
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email
 from usersvc.services.sessions import TokenPair, mint
+
+
+@dataclass(frozen=True)
+class ResetLink:
+    address: str = field(repr=False)
+    expires_at: datetime
 
 
 def forgot(core: Core, *, email: str, actor: Actor) -> None:
@@ -41,6 +56,26 @@ def reset(core: Core, *, token: str, new_password: str, actor: Actor) -> None:
         if not _replace(core, tx, user, password_hash, verifies_email=True):
             raise InvalidLink
         tx.audit(actor, "password.reset", target=user.id)
+
+
+def mail_reset(core: Core, *, user_id: UUID, actor: Actor) -> None:
+    """Mail a reset link because an operator says so, whatever the pause. Raises UserNotFound, NotActive."""
+    with core.write() as tx:
+        user = _require_active(tx, user_id)
+        _steps.queue_reset_mail(core, tx, user)
+        tx.audit(actor, "password.reset_mailed", target=user.id)
+
+
+def show_reset_link(core: Core, *, user_id: UUID, actor: Actor) -> ResetLink:
+    """Danger: whoever has the link has the account. For when mail is down; it is mailed to nobody.
+
+    Raises UserNotFound, NotActive.
+    """
+    with core.write() as tx:
+        user = _require_active(tx, user_id)
+        token = _steps.reset_link(core, tx, user)
+        tx.audit(actor, "password.reset_link_shown", target=user.id)
+    return ResetLink(_steps.link_address(core, token), token.expires_at)
 
 
 def check_link(core: Core, *, token: str, actor: Actor) -> None:
@@ -93,6 +128,15 @@ def _find_actor(core: Core, actor: Actor) -> User:
         user = tx.users.by_id(actor.user_id) if actor.user_id else None
     if user is None:
         raise SessionEnded
+    return user
+
+
+def _require_active(tx: Tx, user_id: UUID) -> User:
+    user = tx.users.by_id(user_id)
+    if user is None:
+        raise UserNotFound
+    if user.status != "active":
+        raise NotActive(f"This account is {user.status}, so it has no password to reset.")
     return user
 
 

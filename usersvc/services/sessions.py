@@ -37,8 +37,8 @@ class TokenPair:
 
 
 @dataclass(frozen=True)
-class OwnSession:
-    """A session as its owner sees it."""
+class SessionView:
+    """A session without its secrets."""
 
     id: UUID
     device: str | None
@@ -90,14 +90,19 @@ def log_out_everywhere(core: Core, *, actor: Actor) -> int:
     return ended
 
 
-def list_own(core: Core, *, actor: Actor) -> list[OwnSession]:
+def list_own(core: Core, *, actor: Actor) -> list[SessionView]:
     """The living sessions of the actor, the most recently used first."""
     if actor.user_id is None:
         raise SessionEnded
+    return list_of(core, user_id=actor.user_id, actor=actor)
+
+
+def list_of(core: Core, *, user_id: UUID, actor: Actor) -> list[SessionView]:
+    """The living sessions of a user, the most recently used first."""
     with core.read() as tx:
-        found = tx.sessions.living(actor.user_id, at=tx.now)
+        found = tx.sessions.living(user_id, at=tx.now)
     return [
-        OwnSession(
+        SessionView(
             id=session.id,
             device=session.user_agent,
             ip=session.ip,
@@ -117,6 +122,14 @@ def end_own(core: Core, *, session_id: UUID, actor: Actor) -> None:
         if not tx.sessions.end_one_of(actor.user_id, session_id, "ended by its owner", at=tx.now):
             raise SessionNotFound
         tx.audit(actor, "session.ended", target=actor.user_id, session=str(session_id))
+
+
+def revoke_all(core: Core, *, user_id: UUID, actor: Actor) -> int:
+    """End all sessions of somebody else's account; how many those were."""
+    with core.write() as tx:
+        ended = tx.sessions.end_all(user_id, "revoked", at=tx.now)
+        tx.audit(actor, "session.revoked_all", target=user_id, sessions=ended)
+    return ended
 
 
 def mint(core: Core, user: User, session: Session, rnd: str, *, at: datetime) -> TokenPair:

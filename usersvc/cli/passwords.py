@@ -1,0 +1,33 @@
+"""Passwords from the shell."""
+
+from typing import Annotated
+
+import typer
+
+from usersvc.cli.opening import opened, operator
+from usersvc.cli.output import Who, shown
+from usersvc.services import accounts, passwords
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Users")(reset_password)
+
+
+def reset_password(
+    ctx: typer.Context,
+    user: Who,
+    print_link: Annotated[
+        bool,
+        typer.Option("--print-link", help="Print the link instead of mailing it, for when mail is down."),
+    ] = False,
+) -> None:
+    """Mail a link that resets the password. Nobody but the owner chooses the new one."""
+    with opened(ctx) as core:
+        account = accounts.find(core, name=user)
+        if not print_link:
+            passwords.mail_reset(core, user_id=account.id, actor=operator())
+            typer.echo(f"A worker mails the link to {account.email} within a minute.")
+            return
+        link = passwords.show_reset_link(core, user_id=account.id, actor=operator())
+    typer.echo(link.address)
+    typer.echo(f"Works once, until {shown(link.expires_at)}; whoever has it has the account.", err=True)

@@ -1,0 +1,42 @@
+"""Sessions from the shell."""
+
+from typing import Annotated
+
+import typer
+
+from usersvc.cli.opening import opened, operator
+from usersvc.cli.output import Json, Who, print_json, print_table, shown
+from usersvc.services import accounts
+from usersvc.services import sessions as all_sessions
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Users")(sessions)
+    app.command(rich_help_panel="Users")(revoke_sessions)
+
+
+def sessions(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
+    """List where a user is logged in."""
+    with opened(ctx) as core:
+        account = accounts.find(core, name=user)
+        found = all_sessions.list_of(core, user_id=account.id, actor=operator())
+    columns = ["id", "device", "ip", "created_at", "last_used_at"]
+    rows = [{column: getattr(session, column) for column in columns} for session in found]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(columns, [[shown(value) for value in row.values()] for row in rows])
+
+
+def revoke_sessions(
+    ctx: typer.Context,
+    user: Who,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """End all sessions of a user; it acts at once."""
+    with opened(ctx) as core:
+        account = accounts.find(core, name=user)
+        if not yes:
+            typer.confirm(f"End all sessions of {account.email}?", abort=True)
+        ended = all_sessions.revoke_all(core, user_id=account.id, actor=operator())
+    typer.echo(f"Ended {ended} session{'' if ended == 1 else 's'} of {account.email}.")
