@@ -145,10 +145,11 @@ def test_use_cases_do_not_call_use_cases_transactions_do_not_nest() -> None:
     assert nested == []
 
 
-def test_steps_take_the_transaction_and_never_open_one() -> None:
-    steps = (PACKAGE / "services" / "_steps.py").read_text(encoding="utf-8")
-    assert "core.write(" not in steps
-    assert "core.read(" not in steps
+def test_shared_steps_take_the_transaction_and_never_open_one() -> None:
+    for path in (PACKAGE / "services").glob("_[a-z]*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert "core.write(" not in text
+        assert "core.read(" not in text
 
 
 def test_every_module_says_what_it_is_for() -> None:

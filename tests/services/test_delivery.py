@@ -30,7 +30,7 @@ from usersvc.clock import MovedClock
 from usersvc.core import Core
 from usersvc.mail.transports import FileTransport, MemoryTransport
 from usersvc.repositories.outbox import OutboxMail
-from usersvc.services import _steps, delivery, registration
+from usersvc.services import _mails, delivery, registration
 
 
 class Killed(BaseException):
@@ -54,7 +54,7 @@ class Scripted(MemoryTransport):
 def queue(core: Core, address: str = EMAIL, kind: str = "already_registered", **data: Any) -> None:
     """A mail in the outbox, without the hashing of a registration."""
     with core.write() as tx:
-        _steps.queue_mail(core, tx, kind, address=address, data=data)
+        _mails.queue_mail(core, tx, kind, address=address, data=data)
 
 
 def the_mail(core: Core) -> OutboxMail:

@@ -1,91 +1,16 @@
-"""Steps that several use cases share. They take the caller's transaction; they never open one."""
+"""Steps to accounts and sessions that several use cases share. They take the caller's transaction."""
 
-import base64
-import os
 import secrets
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
-from urllib.parse import urlsplit
-from uuid import UUID
 
 from usersvc.core import Core, Tx
 from usersvc.errors import NotActive, UsernameTaken
-from usersvc.repositories.link_tokens import LinkToken
-from usersvc.repositories.outbox import OutboxMail
 from usersvc.repositories.sessions import Session
 from usersvc.repositories.users import User
-from usersvc.security.keys import Use
-from usersvc.security.secrets import digest, keyed_digest, new_id
+from usersvc.security.secrets import digest, new_id
 from usersvc.services.actor import Actor
 from usersvc.services.names import Address
-
-GIVE_UP_AFTER = timedelta(hours=48)
-
-
-def may_mail(core: Core, tx: Tx, kind: str, email_key: str) -> bool:
-    """Count a mail of this kind to this address; False within the pause or over the hour's limit."""
-    limits = core.settings.throttle
-    return tx.throttle.take(
-        f"mail {kind}",
-        keyed_digest(core.key_ring.current(Use.THROTTLE).private, "mail", kind, email_key),
-        at=tx.now,
-        window=timedelta(hours=1),
-        most=limits.mails_per_hour,
-        pause=timedelta(seconds=limits.mail_seconds),
-    )
-
-
-def queue_mail(
-    core: Core,
-    tx: Tx,
-    kind: str,
-    *,
-    address: str,
-    user_id: UUID | None = None,
-    link_token_id: UUID | None = None,
-    data: dict[str, Any] | None = None,
-) -> None:
-    """Write the mail into the outbox, where it becomes true together with the rest of the transaction."""
-    mail_id = new_id(tx.now)
-    host = urlsplit(core.settings.public_url).hostname or "localhost"
-    tx.outbox.insert(
-        OutboxMail(
-            id=mail_id,
-            kind=kind,
-            user_id=user_id,
-            address=address,
-            link_token_id=link_token_id,
-            data=data or {},
-            message_id=f"<{mail_id}.{kind}@{host}>",
-            status="due",
-            attempts=0,
-            next_attempt_at=tx.now,
-            created_at=tx.now,
-            give_up_at=tx.now + GIVE_UP_AFTER,
-        )
-    )
-    tx.wake_worker()
-
-
-def queue_activation_mail(core: Core, tx: Tx, user: User) -> None:
-    """Mail a fresh activation link; the older ones die with this transaction."""
-    lifetime = timedelta(hours=core.settings.registration.activation_hours)
-    token = _issue_link(core, tx, user, "activation", lifetime)
-    queue_mail(core, tx, "activation", address=user.email, user_id=user.id, link_token_id=token.id)
-
-
-def reset_link(core: Core, tx: Tx, user: User) -> LinkToken:
-    """The reset link of this user that lives, or a new one."""
-    lifetime = timedelta(minutes=core.settings.registration.reset_minutes)
-    living = tx.link_tokens.living(user.id, "reset", at=tx.now)
-    return living or _issue_link(core, tx, user, "reset", lifetime)
-
-
-def queue_reset_mail(core: Core, tx: Tx, user: User) -> None:
-    """Mail a reset link: the one that lives, with its first expiry, so that strangers cannot kill it."""
-    token = reset_link(core, tx, user)
-    queue_mail(core, tx, "password_reset", address=user.email, user_id=user.id, link_token_id=token.id)
 
 
 def new_user(
@@ -127,26 +52,6 @@ def take_over(tx: Tx, user: User, *, username: str | None, password_hash: str | 
         raise NotActive
 
 
-def link_address(core: Core, token: LinkToken) -> str:
-    """What a mail shows of this link. LookupError: its key is gone."""
-    settings = core.settings.mail
-    pages = {
-        "activation": (settings.activate_link, "activate"),
-        "reset": (settings.reset_link, "reset-password"),
-    }
-    own, page = pages[token.purpose]
-    secret = link_secret(core, token)
-    if secret is None:
-        raise LookupError(f"there is no link key {token.key_id}")
-    return own.replace("{token}", secret) if own else f"{core.settings.public_url}/{page}?token={secret}"
-
-
-def link_secret(core: Core, token: LinkToken) -> str | None:
-    """What the link of this row carries; None where its key is gone. Kept nowhere, made when needed."""
-    key = core.key_ring.by_kid(token.key_id, Use.LINK)
-    return _link_secret(key.private, token.purpose, token.id, token.nonce) if key else None
-
-
 def open_session(core: Core, tx: Tx, user: User, actor: Actor) -> tuple[Session, str]:
     """A new session, and the secret of its refresh tokens; the least recently used beyond the limit end."""
     limits = core.settings.sessions
@@ -172,27 +77,3 @@ def open_session(core: Core, tx: Tx, user: User, actor: Actor) -> tuple[Session,
     )
     tx.sessions.insert(session)
     return session, rnd
-
-
-def _issue_link(core: Core, tx: Tx, user: User, purpose: str, lifetime: timedelta) -> LinkToken:
-    """A new link for this purpose; an older one is dead."""
-    tx.link_tokens.revoke_all(user.id, at=tx.now, purpose=purpose)
-    key = core.key_ring.current(Use.LINK)
-    token_id, nonce = new_id(tx.now), os.urandom(16)
-    token = LinkToken(
-        id=token_id,
-        user_id=user.id,
-        purpose=purpose,
-        key_id=key.kid,
-        nonce=nonce,
-        digest=digest(_link_secret(key.private, purpose, token_id, nonce)),
-        created_at=tx.now,
-        expires_at=tx.now + lifetime,
-    )
-    tx.link_tokens.insert(token)
-    return token
-
-
-def _link_secret(key: bytes, purpose: str, token_id: UUID, nonce: bytes) -> str:
-    mac = keyed_digest(key, purpose, token_id.hex, nonce.hex())
-    return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()

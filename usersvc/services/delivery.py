@@ -16,7 +16,7 @@ from usersvc import logs
 from usersvc.core import Core, Tx
 from usersvc.errors import DomainError
 from usersvc.repositories.outbox import OutboxMail
-from usersvc.services import _steps
+from usersvc.services import _mails
 
 LEASE = timedelta(minutes=5)
 PAUSES = [timedelta(minutes=m) for m in (1, 5, 15, 60, 180, 360)]
@@ -116,9 +116,9 @@ def _link_data(core: Core, mail: OutboxMail) -> dict[str, str] | None:
         token = tx.link_tokens.by_id(mail.link_token_id) if mail.link_token_id else None
         if token and not token.lives(tx.now):
             token = None
-    if token is None or _steps.link_secret(core, token) is None:
+    if token is None or _mails.link_secret(core, token) is None:
         return None
-    return {"link": _steps.link_address(core, token), "expires_at": _readable(token.expires_at)}
+    return {"link": _mails.link_address(core, token), "expires_at": _readable(token.expires_at)}
 
 
 def _readable(at: datetime) -> str:
@@ -129,9 +129,9 @@ def _resend_activation(core: Core, tx: Tx, request: OutboxMail) -> bool:
     user = tx.users.by_email_key(request.address)
     if user is None or user.status != "pending":
         return False
-    if not _steps.may_mail(core, tx, "activation", user.email_key):
+    if not _mails.may_mail(core, tx, "activation", user.email_key):
         return False
-    _steps.queue_activation_mail(core, tx, user)
+    _mails.queue_activation_mail(core, tx, user)
     return True
 
 
@@ -140,9 +140,9 @@ def _forgot_password(core: Core, tx: Tx, request: OutboxMail) -> bool:
     user = tx.users.by_email_key(request.address)
     if user is None or user.status != "active":
         return _resend_activation(core, tx, request)
-    if not _steps.may_mail(core, tx, "password_reset", user.email_key):
+    if not _mails.may_mail(core, tx, "password_reset", user.email_key):
         return False
-    _steps.queue_reset_mail(core, tx, user)
+    _mails.queue_reset_mail(core, tx, user)
     return True
 
 

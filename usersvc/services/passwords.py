@@ -21,7 +21,7 @@ from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.users import User
 from usersvc.security.passwords import is_too_large
 from usersvc.security.secrets import digest
-from usersvc.services import _steps
+from usersvc.services import _mails, _steps
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email
 from usersvc.services.sessions import TokenPair, mint
@@ -37,7 +37,7 @@ def forgot(core: Core, *, email: str, actor: Actor) -> None:
     """Ask for a reset link; looks nobody up, a job does the rest. Raises InvalidEmail."""
     address = parse_email(email, special_domains=core.settings.registration.special_domains)
     with core.write() as tx:
-        _steps.queue_mail(core, tx, "forgot_password", address=address.key)
+        _mails.queue_mail(core, tx, "forgot_password", address=address.key)
         tx.audit(actor, "password.forgotten")
 
 
@@ -62,7 +62,7 @@ def mail_reset(core: Core, *, user_id: UUID, actor: Actor) -> None:
     """Mail a reset link because an operator says so, whatever the pause. Raises UserNotFound, NotActive."""
     with core.write() as tx:
         user = _require_active(tx, user_id)
-        _steps.queue_reset_mail(core, tx, user)
+        _mails.queue_reset_mail(core, tx, user)
         tx.audit(actor, "password.reset_mailed", target=user.id)
 
 
@@ -73,9 +73,9 @@ def show_reset_link(core: Core, *, user_id: UUID, actor: Actor) -> ResetLink:
     """
     with core.write() as tx:
         user = _require_active(tx, user_id)
-        token = _steps.reset_link(core, tx, user)
+        token = _mails.reset_link(core, tx, user)
         tx.audit(actor, "password.reset_link_shown", target=user.id)
-    return ResetLink(_steps.link_address(core, token), token.expires_at)
+    return ResetLink(_mails.link_address(core, token), token.expires_at)
 
 
 def check_link(core: Core, *, token: str, actor: Actor) -> None:
@@ -112,7 +112,7 @@ def _replace(core: Core, tx: Tx, user: User, password_hash: str, *, verifies_ema
         return False
     tx.link_tokens.revoke_all(user.id, at=tx.now)
     tx.sessions.end_all(user.id, "password replaced", at=tx.now)
-    _steps.queue_mail(core, tx, "password_changed", address=user.email, user_id=user.id)
+    _mails.queue_mail(core, tx, "password_changed", address=user.email, user_id=user.id)
     return True
 
 

@@ -20,7 +20,7 @@ from usersvc.errors import (
 from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.users import User
 from usersvc.security.secrets import digest
-from usersvc.services import _steps
+from usersvc.services import _mails, _steps
 from usersvc.services.accounts import Account
 from usersvc.services.actor import Actor
 from usersvc.services.names import Address, parse_email, parse_username
@@ -68,7 +68,7 @@ def resend_activation(core: Core, *, email: str, actor: Actor) -> None:
     """Ask for another activation link; looks nobody up, a job does the rest. Raises InvalidEmail."""
     address = parse_email(email, special_domains=core.settings.registration.special_domains)
     with core.write() as tx:
-        _steps.queue_mail(core, tx, "resend_activation", address=address.key)
+        _mails.queue_mail(core, tx, "resend_activation", address=address.key)
         tx.audit(actor, "activation.requested")
 
 
@@ -155,8 +155,8 @@ def _register_again(core: Core, tx: Tx, known: User, wish: _Wish, actor: Actor) 
             at=tx.now,
         )
         _mail_activation(core, tx, known)
-    elif known.status == "active" and _steps.may_mail(core, tx, "already_registered", known.email_key):
-        _steps.queue_mail(core, tx, "already_registered", address=known.email, user_id=known.id)
+    elif known.status == "active" and _mails.may_mail(core, tx, "already_registered", known.email_key):
+        _mails.queue_mail(core, tx, "already_registered", address=known.email, user_id=known.id)
 
 
 def _register_active(
@@ -181,8 +181,8 @@ def _register_active(
 
 def _mail_activation(core: Core, tx: Tx, user: User) -> None:
     # Within the pause the older link keeps working: it dies only when a new one is on its way.
-    if _steps.may_mail(core, tx, "activation", user.email_key):
-        _steps.queue_activation_mail(core, tx, user)
+    if _mails.may_mail(core, tx, "activation", user.email_key):
+        _mails.queue_activation_mail(core, tx, user)
 
 
 def _replaceable(user: User) -> bool:

@@ -22,7 +22,7 @@ from usersvc.repositories.sessions import Session
 from usersvc.repositories.users import User
 from usersvc.security.secrets import digest
 from usersvc.security.tokens import RefreshClaims
-from usersvc.services import _steps
+from usersvc.services import _mails
 from usersvc.services.actor import PERMISSIONS, Actor
 
 
@@ -200,4 +200,4 @@ def _end_reused(core: Core, tx: Tx, user: User, session: Session, actor: Actor) 
         "device": session.user_agent or "unknown",
         "logged_in_at": f"{session.created_at:%Y-%m-%d %H:%M} UTC",
     }
-    _steps.queue_mail(core, tx, "session_ended", address=user.email, user_id=user.id, data=data)
+    _mails.queue_mail(core, tx, "session_ended", address=user.email, user_id=user.id, data=data)
