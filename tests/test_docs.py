@@ -20,6 +20,8 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").
 
 # What only commands raise: no route can answer with these.
 _OF_COMMANDS = {
+    "MAIL_NOT_FOUND",
+    "MAIL_NOT_GIVEN_UP",
     "ADDRESS_IN_USE",
     "NO_ADDRESS",
     "NOT_SERVING",

@@ -143,6 +143,11 @@ class SessionNotFound(DomainError):
     message = "You have no such session."
 
 
+class MailNotFound(DomainError):
+    kind = Kind.NOT_FOUND
+    message = "There is no such mail in the outbox."
+
+
 # -- conflict: it would be possible, but not as things stand
 
 
@@ -154,6 +159,11 @@ class EmailTaken(DomainError):
 class UsernameTaken(DomainError):
     kind = Kind.CONFLICT
     message = "This username is taken."
+
+
+class MailNotGivenUp(DomainError):
+    kind = Kind.CONFLICT
+    message = "This mail was not given up, so there is nothing to try again."
 
 
 class NotActive(DomainError):

@@ -33,6 +33,19 @@ def _check_secret(value: SecretStr) -> SecretStr:
 def _check_folder(value: object) -> object:
     if not value:
         raise ValueError("expected a folder")
+    return _check_path(value)
+
+
+def _check_path(value: object) -> object:
+    """Empty is none. What cannot be a path is told here, not by a traceback when it is used."""
+    if not value:
+        return None
+    try:
+        os.fspath(Path(str(value)).expanduser())
+    except RuntimeError:
+        raise ValueError("expected a path; there is no such home folder") from None
+    if "\0" in str(value) or max(len(part.encode()) for part in Path(str(value)).parts or [""]) > 255:
+        raise ValueError("expected a path that a file system can have")
     return value
 
 
@@ -75,7 +88,7 @@ def _is_cron_field(text: str, limits: tuple[int, int]) -> bool:
 PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
 SecretKey = Annotated[SecretStr, AfterValidator(_check_secret)]
 Folder = Annotated[Path, BeforeValidator(_check_folder)]
-OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: value or None)]
+OptionalPath = Annotated[Path | None, BeforeValidator(_check_path)]
 DatabaseUrl = Annotated[str, AfterValidator(_check_database_url)]
 LinkPattern = Annotated[str, AfterValidator(_check_link)]
 OneAddress = Annotated[str, AfterValidator(_check_one_address)]

@@ -90,7 +90,12 @@ class Passwords(Table):
     min_length: int = Field(12, ge=8, le=64, description="Fewest characters.")
     max_length: int = Field(256, ge=64, le=256, description="Most characters.")
     min_score: int = Field(3, ge=0, le=4, description="Lowest zxcvbn score that is accepted.")
-    bcrypt_cost: int = Field(12, ge=10, le=16, description="Each step doubles the time that a check takes.")
+    bcrypt_cost: int = Field(
+        12,
+        ge=10,
+        le=16,
+        description="Each step doubles the time that a check takes. Lowered, older hashes keep theirs.",
+    )
 
 
 class Registration(Table):

@@ -2,11 +2,14 @@
 
 import re
 
+import pytest
 from httpx2 import Response
 
 from tests.api.conftest import Client
 from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD, delivered, logged_in, pending
 from usersvc.core import Core
+from usersvc.security.hashing_pool import HashingPool
+from usersvc.security.passwords import PasswordHasher
 from usersvc.services import registration
 from usersvc.services.actor import Actor
 
@@ -85,3 +88,34 @@ def test_a_form_of_another_kind_is_an_empty_one(client: Client, core: Core) -> N
 
 def test_a_form_that_is_too_large_is_refused(client: Client) -> None:
     assert _submit(client, token="x" * 70_000).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "password", ["%00", "victims+purple+55+hats%00x", "victims+purple+55+hats%ff", "%ed%a0%80" * 5]
+)
+def test_a_password_that_could_not_be_typed_again_is_refused(
+    client: Client, core: Core, stranger: Actor, password: str
+) -> None:
+    token = pending(core)
+    registration.register(core, email=EMAIL, password=OTHER_PASSWORD, actor=stranger)
+    body = f"token={token}&password={password}"
+    headers = {"Content-Type": "Application/X-WWW-Form-Urlencoded"}
+    page = client.http.post("/activate", content=body, headers=headers)
+    assert page.status_code == 422
+    assert _submit(client, token=token, password="marble 92 otter fog").status_code == 200
+
+
+def test_a_form_with_too_many_fields_is_no_form(client: Client) -> None:
+    assert _submit(client, **{f"a{number}": "1" for number in range(11)}).status_code == 422
+
+
+def test_the_page_says_when_to_come_back(client: Client, core: Core) -> None:
+    token = pending(core)
+    full = HashingPool(threads=1, queue=0, per_client=0)
+    core.hasher = PasswordHasher(full, cost=10)
+    with core.write() as tx:
+        tx.connection.exec_driver_sql("UPDATE users SET password_hash = NULL")
+    page = _submit(client, token=token, password="marble 92 otter fog")
+    assert page.status_code == 503
+    assert int(page.headers["retry-after"]) >= 1
+    full.close()

@@ -16,7 +16,7 @@ from usersvc.errors import Kind
 
 COMMANDS = [
     *("serve", "worker", "create-admin", "show-user", "reset-password", "sessions", "revoke-sessions"),
-    *("migrate", "purge-tokens", "check-config", "show-config"),
+    *("outbox", "retry-mail", "migrate", "purge-tokens", "check-config", "show-config"),
 ]
 
 

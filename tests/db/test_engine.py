@@ -673,3 +673,13 @@ def _user(number: int, core: Core) -> User:
         created_at=now,
         updated_at=now,
     )
+
+
+@pytest.mark.parametrize("name", ["a%20b", "q?x", "h#h", "sp ace", "ünï", "100%"])
+def test_a_folder_may_have_any_name_and_the_file_is_in_it(tmp_path: Path, name: str) -> None:
+    core = build(settings_for(tmp_path / name))
+    migration.prepare(core)
+    core.close()
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+    assert stat.S_IMODE((tmp_path / name / "usersvc.db").stat().st_mode) == 0o600
+    assert (tmp_path / name / "usersvc.db").stat().st_size > 0

@@ -326,3 +326,34 @@ def test_a23_nothing_secret_reaches_a_log_or_the_database(usersvc: Usersvc, rows
         assert hidden not in dump
     assert EMAIL not in log
     assert "a***@example.org" in log
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_r27_every_request_that_was_taken_in_is_answered_when_the_server_stops(
+    usersvc: Usersvc, rows, workers: str
+) -> None:
+    """Clients that never retry, each request on a connection of its own, until nobody listens any more.
+
+    A connection that nobody had read from yet may be closed: nothing was done for it then.
+    """
+    answered: list[int] = []
+
+    def until_refused(number: int) -> None:
+        while True:
+            body = {"email": f"u{number}@example.org"}
+            try:
+                response = httpx2.post(f"{usersvc.api}/auth/resend-activation", json=body, timeout=30)
+                answered.append(response.status_code)
+            except httpx2.ConnectError:
+                return
+            except httpx2.TransportError:
+                continue
+
+    with usersvc.serving("--workers", workers) as server, ThreadPoolExecutor(8) as pool:
+        clients = [pool.submit(until_refused, number) for number in range(8)]
+        threading.Event().wait(1.5)
+        assert server.stop() == 0
+        for client in clients:
+            client.result(timeout=30)
+    assert set(answered) == {202}
+    assert rows("SELECT count(*) FROM outbox WHERE kind = 'resend_activation'") == [(len(answered),)]

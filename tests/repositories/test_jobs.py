@@ -77,3 +77,13 @@ def test_a_job_run_by_hand_before_any_slot_leaves_every_slot_free(core: Core) ->
     with core.write() as tx:
         tx.jobs.finish("purge", at=SLOT, counts={})
     assert _claim(core, SLOT - HOUR)
+
+
+def test_r20_a_slot_that_a_wrong_clock_claimed_stops_no_job(core: Core) -> None:
+    slot = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+    with core.write() as tx:
+        assert tx.jobs.claim_slot("purge", slot + timedelta(days=400))
+        assert tx.jobs.claim_slot("purge", slot)
+        assert not tx.jobs.claim_slot("purge", slot)
+        assert tx.jobs.claim_slot("purge", slot + timedelta(hours=1))
+        assert not tx.jobs.claim_slot("purge", slot)

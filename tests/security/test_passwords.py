@@ -132,7 +132,6 @@ def test_too_large_counts_bytes_and_not_characters() -> None:
         "    zebra quilt lamp   ",
         "\U0001f600\U0001f680\U0001f3a9\U0001f984\U0001f355\U0001f40d\U0001f9c0\U0001f308\U0001f6b2\U0001f4a1"
         "\U0001f52d\U0001f41d",
-        "zebra\0quilt\0lamp",
         "Пятница тринадцатое ёж",
         "correct horse battery staple",
         "q" * 30 + "zebra quilt lamp",
@@ -431,3 +430,7 @@ def test_hashing_is_counted_to_the_client() -> None:
     hasher.hash(GOOD)
     pool.close()
     assert asked == ["192.0.2.1", "192.0.2.2", None]
+
+
+def test_a_password_that_no_face_lets_through_is_refused() -> None:
+    assert "not allowed" in reason("zebra\0quilt\0lamp 41")

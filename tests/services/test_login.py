@@ -178,11 +178,10 @@ def test_a34_a_password_longer_than_the_policy_allows_today_still_logs_in(make_c
     ("password", "others"),
     [
         ("zebra quilt lamp " * 5 + "x", ["zebra quilt lamp " * 5 + "y", "zebra quilt lamp " * 5]),
-        ("zebra\0quilt 41 lamp", ["zebra", "zebra\0quilt 41 lamq", "zebra\0"]),
         ("  zebra quilt 41 ", ["zebra quilt 41", "  zebra quilt 41"]),
         ("Zebra quilt 41 lamp", ["zebra quilt 41 lamp"]),
     ],
-    ids=["beyond 72 bytes", "NUL", "blanks", "case"],
+    ids=["beyond 72 bytes", "blanks", "case"],
 )
 def test_a34_only_exactly_the_password_logs_in(core: Core, password: str, others: list[str]) -> None:
     active(core, password=password)

@@ -5,6 +5,7 @@ import time
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,9 +13,10 @@ from usersvc import logs
 from usersvc.api.errors import transport_failure
 
 MOST_BODY_BYTES = 64 * 1024
+MOST_HEADER_BYTES = 16 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
-_HEADERS = {
+SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -29,7 +31,7 @@ class Envelope:
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
         self._app = app
-        self._headers = dict(_HEADERS)
+        self._headers = dict(SECURITY_HEADERS)
         if https:
             self._headers["Strict-Transport-Security"] = "max-age=31536000"
 
@@ -38,6 +40,9 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         begun = time.monotonic()
+        if scope["method"] == "HEAD":
+            # Answered as GET; uvicorn, which keeps its own scope, leaves the body out.
+            scope = {**scope, "method": "GET"}
         headers = Headers(scope=scope)
         request_id = _accepted(headers.get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
@@ -58,8 +63,10 @@ class Envelope:
             await send(message)
 
         try:
-            refusal, receive = await _checked_body(scope, headers, receive)
+            refusal, receive = await _checked(scope, headers, receive)
             await (refusal or self._app)(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            _log.debug("client left before its request was whole", path=scope["path"])
         except Exception:
             _log.exception("request crashed", path=scope["path"])
             if not status:
@@ -75,8 +82,10 @@ def _accepted(given: str | None) -> str:
     return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-async def _checked_body(scope: Scope, headers: Headers, receive: Receive) -> tuple[Response | None, Receive]:
-    """A refusal of the body, or where to receive it from. uvicorn holds it to its Content-Length."""
+async def _checked(scope: Scope, headers: Headers, receive: Receive) -> tuple[Response | None, Receive]:
+    """A refusal, or where to receive the body from; uvicorn holds that to its Content-Length."""
+    if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MOST_HEADER_BYTES:
+        return transport_failure(431), receive
     if _is_not_json(scope, headers):
         return transport_failure(415), receive
     if int(headers.get("content-length", "0")) > MOST_BODY_BYTES:
@@ -92,6 +101,8 @@ async def _read(receive: Receive) -> bytes | None:
     body, more = b"", True
     while more and len(body) <= MOST_BODY_BYTES:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect  # Half a body is none, whatever it looks like.
         body += bytes(message.get("body", b""))
         more = message.get("more_body", False)
     return body if len(body) <= MOST_BODY_BYTES else None

@@ -25,8 +25,10 @@ TRANSPORT = {
     400: ("BAD_REQUEST", "This request cannot be understood."),
     404: ("NOT_FOUND", "There is nothing at this address."),
     405: ("METHOD_NOT_ALLOWED", "This address does not take this method."),
+    408: ("REQUEST_TIMEOUT", "The request took too long to arrive."),
     413: ("BODY_TOO_LARGE", "The body is too large: at most 64 KiB."),
     415: ("UNSUPPORTED_MEDIA_TYPE", "Send JSON, with Content-Type: application/json."),
+    431: ("HEADERS_TOO_LARGE", "The headers are too large: at most 16 KiB."),
     422: ("VALIDATION_ERROR", "The request does not have the right form."),
     500: ("INTERNAL_ERROR", "Something went wrong here; the request id helps to find out what."),
 }

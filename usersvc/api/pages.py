@@ -94,7 +94,10 @@ def _password_form(
 
 
 def _failed(error: DomainError) -> Response:
-    return _page("failed.html", STATUS[error.kind], error=str(error), retry_after=error.retry_after)
+    response = _page("failed.html", STATUS[error.kind], error=str(error), retry_after=error.retry_after)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def _page(template: str, status: int = 200, **values: Any) -> Response:
@@ -102,11 +105,13 @@ def _page(template: str, status: int = 200, **values: Any) -> Response:
 
 
 async def _form_fields(request: Request) -> dict[str, str]:
-    """The first value of each field of an urlencoded form; empty for anything else."""
-    if (
-        request.headers.get("content-type", "").partition(";")[0].strip()
-        != "application/x-www-form-urlencoded"
-    ):
+    """The first value of each field of an urlencoded form; empty for anything else, and for no text."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/x-www-form-urlencoded":
         return {}
-    text = (await request.body()).decode("utf-8", "replace")
-    return {name: values[0] for name, values in parse_qs(text, max_num_fields=10).items()}
+    try:
+        text = (await request.body()).decode("ascii")
+        fields = parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=10)
+    except ValueError:
+        return {}
+    return {name: values[0] for name, values in fields.items()}

@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,14 @@ from uvicorn.supervisors import Multiprocess
 
 from usersvc import configuration, logs
 from usersvc.api.app import create_app
+from usersvc.api.protocol import Protocol
 from usersvc.core import Core, build
-from usersvc.errors import AddressInUse, NoAddress, NotServing
+from usersvc.errors import AddressInUse, DomainError, NoAddress, NotServing
+from usersvc.jobs.doorbell import Doorbell
 from usersvc.jobs.queue import make_queue
 from usersvc.jobs.tasks import register
 from usersvc.services import keys
-from usersvc.settings import Settings
+from usersvc.settings import Settings, SettingsError
 
 # Accepted requests get so long to finish after SIGTERM.
 STOP_SECONDS = 30
@@ -47,6 +50,15 @@ class Server(uvicorn.Server):
         _log.info("ready")
 
 
+class _Supervisor(Multiprocess):
+    """Lets go of the address first, so that nobody is let in while the children finish."""
+
+    def terminate_all(self) -> None:
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
+
+
 @dataclass(frozen=True)
 class AppFactory:
     """What a child process needs to build its own application; travels by pickle."""
@@ -55,18 +67,23 @@ class AppFactory:
     flags: dict[str, Any]
 
     def __call__(self) -> ASGIApp:
-        settings = configuration.load(self.config, flags=self.flags)
-        logs.configure(level=settings.log.level, form=settings.log.format)
-        core = build(settings)
-        keys.open_ring(core)
-        core.doorbell = doorbell(core)
+        try:
+            settings = configuration.load(self.config, flags=self.flags)
+            logs.configure(level=settings.log.level, form=settings.log.format)
+            core = build(settings)
+            keys.open_ring(core)
+            core.doorbell = doorbell(core)
+        except (DomainError, SettingsError) as error:
+            _log.error("cannot start", reason=str(error))
+            # What uvicorn's parent does not try again, since it would fail the same way.
+            sys.exit(STARTUP_FAILURE)
         _log.info("ready", pid=os.getpid())
         return create_app(core)
 
 
 def doorbell(core: Core) -> Callable[[], object]:
     """Rings the workers of other processes through the queue."""
-    return register(make_queue(core.settings), core, owner="").deliver_outbox
+    return Doorbell(register(make_queue(core.settings), core, owner="").deliver_outbox).ring
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -79,6 +96,8 @@ def listen(settings: Settings) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        # Now, not when serving begins: of two that start at once one is told here.
+        listener.listen(_BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise AddressInUse(
@@ -108,7 +127,7 @@ def one_process(core: Core, listener: socket.socket) -> Callable[[], None]:
 def several_processes(settings: Settings, listener: socket.socket, factory: AppFactory) -> Callable[[], None]:
     """What serves in `server.workers` children until SIGTERM; raises NotServing where none can start."""
     config = _config(factory, factory=True, workers=settings.server.workers)
-    supervisor = Multiprocess(config, sockets=[listener])
+    supervisor = _Supervisor(config, sockets=[listener])
 
     def run() -> None:
         supervisor.run()
@@ -122,6 +141,7 @@ def _config(app: Any, **more: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         log_config=None,
+        http=Protocol,
         access_log=False,
         server_header=False,
         proxy_headers=False,

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from usersvc import __version__
-from usersvc.cli import configuration, database, passwords, server, sessions, users
+from usersvc.cli import configuration, database, mail, passwords, server, sessions, users
 from usersvc.cli.opening import Invocation
 from usersvc.errors import DomainError, Kind
 from usersvc.settings import SettingsError
@@ -38,6 +38,10 @@ class _Commands(TyperGroup):
         except DomainError as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(EXIT[error.kind]) from None
+        except OSError as error:
+            # No right to a file, a full disk, a closed pipe: the operator's to mend, not a bug.
+            typer.echo(f"Error: {error.strerror or error}: {error.filename or 'standard output'}", err=True)
+            raise typer.Exit(EXIT[Kind.UNAVAILABLE]) from None
 
 
 def _show_version(wanted: bool) -> None:
@@ -77,6 +81,7 @@ server.add_to(app)
 users.add_to(app)
 passwords.add_to(app)
 sessions.add_to(app)
+mail.add_to(app)
 database.add_to(app)
 configuration.add_to(app)
 

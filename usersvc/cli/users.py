@@ -71,6 +71,8 @@ def _require_an_answer(from_stdin: bool) -> None:
 
 
 def _ask_password(from_stdin: bool) -> str:
+    if sys.stdin is None:
+        raise typer.BadParameter("Standard input is closed.")
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
     if not sys.stdin.isatty():

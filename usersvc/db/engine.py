@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
@@ -73,6 +74,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = FairLock()
+        self._identity: tuple[int, int] | None = None
         self._reader = _engine(path, pool_size=_READERS, prepare=_prepare_reader, begin="BEGIN")
         self._writer = _engine(path, pool_size=1, prepare=_prepare_writer, begin="BEGIN IMMEDIATE")
 
@@ -94,6 +96,7 @@ class Database:
             raise DatabaseBusy(retry_after=1)
         try:
             with _facts(), self._writer.connect() as connection:
+                self._require_the_same_file()
                 left = max(0, int((deadline - time.monotonic()) * 1000))
                 _raw(connection).execute(f"PRAGMA busy_timeout = {left}")
                 connection.begin()
@@ -108,6 +111,18 @@ class Database:
             with self._writer.connect() as connection:
                 _switch_to_wal(_raw(connection))
 
+    def _require_the_same_file(self) -> None:
+        """What is written into a file that was deleted or replaced meanwhile would be lost."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            raise DatabaseUnavailable("The database file is gone.", retry_after=30) from None
+        identity = (found.st_dev, found.st_ino)
+        if self._identity is None:
+            self._identity = identity
+        elif identity != self._identity:
+            raise DatabaseUnavailable("The database file was replaced: start again.", retry_after=30)
+
     def close(self) -> None:
         self._reader.dispose()
         self._writer.dispose()
@@ -116,14 +131,19 @@ class Database:
 def _engine(
     path: Path, *, pool_size: int, prepare: Callable[[sqlite3.Connection], None], begin: str
 ) -> Engine:
+    def connect() -> sqlite3.Connection:
+        # rw: opening a file that is gone must not make a new, empty one.
+        address = f"file:{quote(str(path))}?mode=rw"
+        return sqlite3.connect(address, uri=True, check_same_thread=False, timeout=WRITE_WAIT_SECONDS)
+
     engine = create_engine(
-        f"sqlite:///{path}",
+        "sqlite://",
+        creator=connect,
         poolclass=QueuePool,
         pool_size=pool_size,
         max_overflow=0,
         hide_parameters=True,  # they hold hashes and addresses, and errors are logged
         pool_timeout=WRITE_WAIT_SECONDS,
-        connect_args={"check_same_thread": False, "timeout": WRITE_WAIT_SECONDS},
     )
 
     @event.listens_for(engine, "connect")

@@ -11,6 +11,7 @@ from huey.registry import Message
 from huey.serializer import Serializer
 from huey.storage import SqliteStorage
 
+from usersvc.errors import DatabaseUnavailable
 from usersvc.settings import Settings
 
 
@@ -33,16 +34,22 @@ class _Storage(SqliteStorage):
 
 
 def make_queue(settings: Settings) -> SqliteHuey:
+    """Raises DatabaseUnavailable where the file cannot be used."""
     path = settings.queue_path
-    _touch(path)
-    return SqliteHuey(
-        name="usersvc",
-        filename=str(path),
-        storage_class=_Storage,
-        results=False,
-        serializer=JsonSerializer(),
-        utc=True,
-    )
+    try:
+        _touch(path)
+        return SqliteHuey(
+            name="usersvc",
+            filename=str(path),
+            storage_class=_Storage,
+            results=False,
+            serializer=JsonSerializer(),
+            utc=True,
+        )
+    except (OSError, sqlite3.Error) as error:
+        raise DatabaseUnavailable(
+            f"The queue {path} cannot be used ({error}). Nothing in it matters: delete it, and start again."
+        ) from error
 
 
 def _touch(path: Path) -> None:

@@ -60,7 +60,7 @@ def _purge_missed_slot(core: Core, schedule: Callable[[datetime], bool]) -> None
     """Huey does not make up for runs that were missed while no worker ran."""
     due = latest_slot(schedule, core.clock.now())
     last = maintenance.last_slot(core)
-    if due and (last is None or last < due):
+    if due and due != last:
         maintenance.purge_slot(core, due, actor=_PURGER)
 
 

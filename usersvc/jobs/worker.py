@@ -12,6 +12,7 @@ from huey.consumer import Consumer
 from usersvc import logs
 from usersvc.core import Core
 from usersvc.errors import NoDatabase, SchemaOutdated
+from usersvc.jobs.doorbell import Doorbell
 from usersvc.jobs.tasks import register
 from usersvc.services import schema
 
@@ -43,9 +44,8 @@ class Worker:
         )
         self._thread = threading.Thread(target=self._consumer.run, name="worker", daemon=True)
 
-    def wake(self) -> None:
+        self.wake = Doorbell(self._tasks.deliver_outbox).ring
         """The doorbell: something is in the outbox."""
-        self._tasks.deliver_outbox()
 
     def start(self) -> None:
         # What became due while no worker ran is done first.

@@ -8,6 +8,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Protocol
 
+from usersvc.files import sync_folder
 from usersvc.settings import Settings
 
 
@@ -37,6 +38,7 @@ class FileTransport:
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(target)
+            sync_folder(self._folder)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise

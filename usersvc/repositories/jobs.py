@@ -1,10 +1,10 @@
 """When each periodic job ran; several workers claim a slot here, and one gets it."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import ColumnElement, Connection, or_, select, update
 
 from usersvc.db.models import jobs
 from usersvc.db.types import insert_if_absent
@@ -28,13 +28,12 @@ class Jobs:
         return Job(*row) if row else None
 
     def claim_slot(self, name: str, slot: datetime) -> bool:
-        """Whether this run of the job is ours: nobody claimed this slot or a later one before."""
+        """Whether this run of the job is ours: nobody claimed this slot or a later one before.
+
+        A slot of more than a day later was claimed by a clock that was wrong, and is forgotten.
+        """
         self._ensure(name)
-        statement = (
-            update(jobs)
-            .where(jobs.c.name == name, or_(jobs.c.last_slot.is_(None), jobs.c.last_slot < slot))
-            .values(last_slot=slot)
-        )
+        statement = update(jobs).where(jobs.c.name == name, _is_claimable(slot)).values(last_slot=slot)
         return self._connection.execute(statement).rowcount == 1
 
     def finish(self, name: str, *, at: datetime, counts: dict[str, int]) -> None:
@@ -46,3 +45,8 @@ class Jobs:
     def _ensure(self, name: str) -> None:
         never: dict[str, Any] = {"name": name, "last_slot": None, "finished_at": None, "counts": {}}
         insert_if_absent(self._connection, jobs, never, on=["name"])
+
+
+def _is_claimable(slot: datetime) -> ColumnElement[bool]:
+    last = jobs.c.last_slot
+    return or_(last.is_(None), last < slot, last > slot + timedelta(days=1))

@@ -65,6 +65,25 @@ class Outbox:
     def retry(self, mail: OutboxMail, *, next_attempt_at: datetime, error: str) -> bool:
         return self._settle(mail, next_attempt_at=next_attempt_at, last_error=error)
 
+    def by_id(self, mail_id: UUID) -> OutboxMail | None:
+        row = self._connection.execute(select(*_COLUMNS).where(outbox.c.id == mail_id)).first()
+        return OutboxMail(*row) if row else None
+
+    def newest(self, *, status: str | None, limit: int) -> list[OutboxMail]:
+        found = select(*_COLUMNS).order_by(outbox.c.created_at.desc(), outbox.c.id.desc()).limit(limit)
+        if status:
+            found = found.where(outbox.c.status == status)
+        return [OutboxMail(*row) for row in self._connection.execute(found)]
+
+    def revive(self, mail_id: UUID, *, at: datetime, give_up_at: datetime) -> bool:
+        """Make a mail that was given up due again. False for any other."""
+        statement = (
+            update(outbox)
+            .where(outbox.c.id == mail_id, outbox.c.status.in_(("dead", "failed")))
+            .values(status="due", attempts=0, next_attempt_at=at, give_up_at=give_up_at)
+        )
+        return self._connection.execute(statement).rowcount == 1
+
     def count_done_before(self, before: datetime) -> int:
         counted = select(func.count()).select_from(outbox).where(*self._done(before))
         return self._connection.execute(counted).scalar_one()

@@ -42,7 +42,8 @@ class Policy:
         """Raise WeakPassword with a reason that a person can act on (NIST SP 800-63B-4, 3.1.1.2)."""
         if is_too_large(password):
             raise WeakPassword(f"This password is too long: at most {self.max_length} characters.")
-        if not is_text(password):
+        # NUL would hash, but the API lets none in, so that nobody could log in with it.
+        if not is_text(password) or "\0" in password:
             raise WeakPassword("This password holds a character that is not allowed.")
         password = normalise(password)
         if len(password) < self.min_length:

@@ -5,6 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
+from usersvc.files import sync_folder
 from usersvc.setting_types import open_to_others, secret_key_problem
 from usersvc.settings import Settings, SettingsError
 
@@ -19,6 +20,8 @@ def find(settings: Settings) -> str | None:
     path = settings.secret_key_path
     if not path.exists():
         return None
+    if not path.is_file():
+        raise SettingsError([f"{path}: the secret key must be an ordinary file"])
     if open_to_others(path, reading=True):
         raise SettingsError([f"{path}: others can read the secret key: chmod 600 it"])
     try:
@@ -47,7 +50,7 @@ def make(path: Path) -> None:
             os.link(draft, path)
     finally:
         draft.unlink()
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _random() -> str:
@@ -55,13 +58,3 @@ def _random() -> str:
     while secret_key_problem(text := secrets.token_urlsafe(48)):
         pass
     return text
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

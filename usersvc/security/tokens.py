@@ -103,7 +103,7 @@ class Tokens:
         """Raises InvalidToken. Does not look at the time: logging out works with an expired token too."""
         claims = self._verified(token, Use.REFRESH, REFRESH_TYPE, _REFRESH_CLAIMS)
         seq, rnd = claims["seq"], claims["rnd"]
-        if type(seq) is not int or seq < 1 or not isinstance(rnd, str):
+        if type(seq) is not int or not 1 <= seq < 2**31 or not isinstance(rnd, str) or not rnd.isascii():
             raise InvalidToken
         _seconds(claims, "iat")
         return RefreshClaims(_uuid(claims, "sub"), _uuid(claims, "sid"), seq, rnd, _seconds(claims, "exp"))

@@ -1,0 +1,218 @@
+"""What comes over the wire before it is a request, against a real server."""
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD
+from tests.main_job.test_main_job import _token
+from tests.processes import Usersvc, eventually
+from usersvc.api import protocol
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def usersvc(tmp_path: Path) -> Usersvc:
+    return Usersvc(tmp_path)
+
+
+@pytest.fixture
+def serving(usersvc: Usersvc) -> Iterator[Usersvc]:
+    with usersvc.serving():
+        yield usersvc
+
+
+def _talk(usersvc: Usersvc, *parts: bytes, end: bool = False, pause: float = 0.05) -> bytes:
+    """Send the parts, and all that comes back until the server closes or says nothing more."""
+    with socket.create_connection(("127.0.0.1", usersvc.port), timeout=3) as connection:
+        try:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
+            if end:
+                connection.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        found = b""
+        try:
+            while piece := connection.recv(65536):
+                found += piece
+        except OSError:
+            pass
+        return found
+
+
+def _is_refusal(answer: bytes, status: int, code: str) -> None:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode()), answer[:200]
+    assert json.loads(body)["error"]["code"] == code
+    for name in (b"x-request-id", b"cache-control: no-store", b"x-content-type-options", b"application/json"):
+        assert name in head.lower()
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"BREW / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_refused_in_the_envelope(serving: Usersvc, request_line: bytes) -> None:
+    _is_refusal(_talk(serving, request_line), 400, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length: 5\r\nContent-Length: 6\r\n",
+        b"Content-Length: -1\r\n",
+    ],
+)
+def test_ambiguous_framing_is_refused(serving: Usersvc, framing: bytes) -> None:
+    request = b"POST /api/v1/auth/logout HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n0\r\n\r\nGET /healthz"
+    answer = _talk(serving, request)
+    _is_refusal(answer, 400, "BAD_REQUEST")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_headers_without_an_end_are_refused_before_they_fill_the_memory(serving: Usersvc) -> None:
+    start = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: "
+    _is_refusal(_talk(serving, start, b"a" * 10_000, b"a" * 10_000), 431, "HEADERS_TOO_LARGE")
+
+
+def test_large_headers_are_refused_when_they_come_at_once_too(serving: Usersvc) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 17_000 + b"\r\n\r\n"
+    _is_refusal(_talk(serving, request), 431, "HEADERS_TOO_LARGE")
+    many = b"".join(b"X-%d: a\r\n" % number for number in range(2000))
+    _is_refusal(
+        _talk(serving, b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + many + b"\r\n"), 431, "HEADERS_TOO_LARGE"
+    )
+    fine = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-A: " + b"a" * 15_000 + b"\r\n\r\n"
+    assert _talk(serving, fine).startswith(b"HTTP/1.1 200")
+
+
+def test_a47_who_sends_slowly_is_let_go_and_others_are_served(serving: Usersvc) -> None:
+    slow = [socket.create_connection(("127.0.0.1", serving.port)) for _ in range(100)]
+    try:
+        for connection in slow[:50]:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\n")
+        for _ in range(5):
+            assert httpx2.get(f"{serving.url}/healthz", timeout=2).status_code == 200
+        time.sleep(protocol.HEADER_SECONDS + 1)
+        for number, connection in enumerate(slow):
+            connection.settimeout(2)
+            answer = connection.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 408") if number < 50 else answer == b""
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_half_a_body_changes_nothing(serving: Usersvc) -> None:
+    """Cut off, a form still looks whole: its password would be another one than was typed."""
+    for password in (PASSWORD, OTHER_PASSWORD):
+        serving.post("/users", {"email": EMAIL, "password": password})
+    [mail] = eventually(serving.mails)
+    form = f"token={_token(mail)}&password=marble+92+otter".encode()
+    head = b"POST /activate HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(form), form)
+    counted = head + b"Content-Length: %d\r\n\r\n%s" % (len(form) + 4, form)
+    for request in (chunked, counted):
+        assert b" 200 " not in _talk(serving, request, end=True)
+    with sqlite3.connect(serving.database) as connection:
+        assert connection.execute("SELECT status, password_hash FROM users").fetchall() == [("pending", None)]
+    connection.close()
+
+
+def test_pipelined_requests_are_answered_in_order(serving: Usersvc) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    last = b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = _talk(serving, request * 20 + last)
+    assert answer.count(b"HTTP/1.1 200") == 20
+    assert answer.rindex(b"HTTP/1.1 404") > answer.rindex(b"HTTP/1.1 200")
+
+
+def test_head_is_answered_as_get_without_a_body(serving: Usersvc) -> None:
+    for path in ("/healthz", "/docs", "/activate", "/api/v1/users/me"):
+        head = httpx2.head(serving.url + path)
+        assert head.status_code == httpx2.get(serving.url + path).status_code
+        assert head.content == b""
+
+
+def test_a_locked_queue_makes_nobody_wait(serving: Usersvc) -> None:
+    other = sqlite3.connect(serving.folder / "data" / "queue.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        begun = time.monotonic()
+        with ThreadPoolExecutor(10) as pool:
+            answers = pool.map(
+                lambda n: serving.post("/auth/resend-activation", {"email": f"u{n}@example.org"}), range(10)
+            )
+            assert {answer.status_code for answer in answers} == {202}
+        assert time.monotonic() - begun < 4
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+def test_a_database_that_is_gone_takes_no_more_writes_and_is_not_made_anew(serving: Usersvc) -> None:
+    assert serving.post("/users", {"email": EMAIL, "password": PASSWORD}).status_code == 202
+    eventually(serving.mails)
+    for path in (serving.folder / "data").glob("usersvc.db*"):
+        path.unlink()
+    together = threading.Barrier(10)
+
+    def register(number: int) -> int:
+        together.wait()
+        return serving.post("/users", {"email": f"u{number}@example.org", "password": PASSWORD}).status_code
+
+    with ThreadPoolExecutor(10) as pool:
+        assert set(pool.map(register, range(10))) == {503}
+    assert not serving.database.exists()
+    assert httpx2.get(f"{serving.url}/healthz").status_code == 200
+
+
+def test_of_two_servers_on_one_port_one_is_told(usersvc: Usersvc, tmp_path: Path) -> None:
+    other = Usersvc(tmp_path / "other")
+    other.folder.mkdir()
+    other.environ["USERSVC_SERVER__PORT"] = str(usersvc.port)
+    with usersvc.running("serve") as first, other.running("serve") as second:
+        eventually(lambda: first.process.poll() is not None or second.process.poll() is not None)
+        ended = [process for process in (first, second) if process.process.poll() is not None]
+        assert [process.process.returncode for process in ended] == [8]
+        assert "already" in ended[0].output
+
+
+def test_a_child_that_cannot_start_ends_the_parent(usersvc: Usersvc) -> None:
+    with usersvc.serving("--workers", "2") as server:
+        (usersvc.folder / "data" / "secret.key").rename(usersvc.folder / "secret.key")
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+        for child in children:
+            command = Path(f"/proc/{child}/cmdline").read_bytes()
+            if b"spawn_main" in command:
+                os.kill(int(child), signal.SIGKILL)
+        assert server.process.wait(timeout=30) == 8
+        assert "the secret key is missing" in server.output
+        assert "Traceback" not in server.output
+
+
+def test_a_damaged_queue_is_told_with_the_remedy(usersvc: Usersvc) -> None:
+    usersvc.run("migrate")
+    (usersvc.folder / "data" / "queue.db").write_bytes(b"no queue" * 5000)
+    found = usersvc.run("serve", check=8)
+    assert "delete it" in found.stderr
+    assert "Traceback" not in found.stderr

@@ -1,0 +1,50 @@
+"""Mail from the shell."""
+
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from usersvc.cli.opening import opened, operator
+from usersvc.cli.output import Json, print_json, print_table, shown
+from usersvc.services import outbox as all_mails
+
+
+class Status(StrEnum):
+    DUE = "due"
+    SENT = "sent"
+    DEAD = "dead"
+    FAILED = "failed"
+    DROPPED = "dropped"
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Mail")(outbox)
+    app.command(rich_help_panel="Mail")(retry_mail)
+
+
+def outbox(
+    ctx: typer.Context,
+    status: Annotated[Status | None, typer.Option(help="Only mails in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List mails. Dead: given up after two days. Failed: refused for good. Dropped: not needed any more."""
+    with opened(ctx) as core:
+        found = all_mails.list_mails(core, status=status, limit=limit)
+    if as_json:
+        print_json([vars(mail) for mail in found])
+        return
+    columns = ["id", "kind", "address", "status", "attempts", "created_at", "last_error"]
+    print_table(columns, [[shown(getattr(mail, column)) for column in columns] for mail in found])
+
+
+def retry_mail(
+    ctx: typer.Context,
+    mail_id: Annotated[UUID, typer.Argument(metavar="ID", help="As `usersvc outbox` shows it.")],
+) -> None:
+    """Try a mail again that was given up."""
+    with opened(ctx) as core:
+        all_mails.retry(core, mail_id=mail_id, actor=operator())
+    typer.echo("A worker tries it again within a minute.")
