@@ -36,25 +36,27 @@ format: $(READY) ## Format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: $(READY) ## Resolve the dependencies anew and pin them with hashes
+lock: $(BIN)/uv ## Resolve the dependencies anew and pin them with hashes
 	$(LOCK) -o requirements.lock
 	$(LOCK) --extra dev -o requirements-dev.lock
 
 clean: ## Remove what the other commands made, but not ./data
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
+$(READY): $(BIN)/uv requirements-dev.lock pyproject.toml
+	@echo "Installing into $(VENV) ..."
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements-dev.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
+	@touch $(READY)
+
 # pip brings uv, and uv the rest: pip alone takes three times as long.
-$(READY): requirements-dev.lock pyproject.toml
+$(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "usersvc needs Python 3.11 or later; name one with make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) 2>/dev/null || \
 		{ rm -rf $(VENV); $(MAKE) --no-print-directory install-venv && $(PYTHON) -m venv $(VENV); }
-	@echo "Installing into $(VENV) ..."
 	@awk '/^uv==/ {found=1} found {print} found && !/\\$$/ {exit}' requirements-dev.lock > $(VENV)/uv.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements-dev.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
-	@touch $(READY)
 
 # Debian keeps the venv module in a package of its own.
 .PHONY: install-venv
