@@ -1,5 +1,7 @@
 """Accounts and links for tests, made the way everybody makes them: through the services."""
 
+import email
+import email.policy
 import re
 import sqlite3
 import threading
@@ -7,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -49,6 +52,11 @@ def token_in(message: EmailMessage) -> str:
     found = re.search(r"token=([\w-]{43})\b", text_of(message))
     assert found, "there is no link in this mail"
     return found[1]
+
+
+def token_in_file(path: Path) -> str:
+    """Of a mail as the file transport leaves it."""
+    return token_in(email.message_from_bytes(path.read_bytes(), policy=email.policy.default))
 
 
 def pending(core: Core, email: str = EMAIL, password: str = PASSWORD, **more: str) -> str:

@@ -193,7 +193,7 @@ class Core:
         self.database.close()
 
     def _wake(self) -> None:
-        # The change is committed; a queue that cannot be rung only makes the mail wait for the sweep.
+        # The change is committed: whatever a face handed in here must not turn the answer into a failure.
         try:
             self.doorbell()
         except Exception:

@@ -1,7 +1,5 @@
 """The main job through running processes, as an operator and a person would do it."""
 
-import email
-import email.policy
 import re
 import signal
 import sqlite3
@@ -15,7 +13,7 @@ import httpx2
 import jwt
 import pytest
 
-from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD, token_in
+from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD, token_in_file
 from tests.processes import Usersvc, eventually
 
 API_DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "api.md"
@@ -44,10 +42,6 @@ def rows(usersvc: Usersvc) -> Iterator:
     return query
 
 
-def _token(path: Path) -> str:
-    return token_in(email.message_from_bytes(path.read_bytes(), policy=email.policy.default))
-
-
 def _checked_as_documented(usersvc: Usersvc, token: str) -> dict:
     """What the code in docs/api.md says of this token."""
     [code] = re.findall(r"```python\n(.*?)```", API_DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
@@ -66,7 +60,7 @@ def _activated(usersvc: Usersvc, address: str = EMAIL) -> None:
     response = usersvc.post("/users", {"email": address, "password": PASSWORD})
     assert response.status_code == 202, response.text
     [mail] = eventually(lambda: set(usersvc.mails()) - before)
-    assert usersvc.post("/auth/activate", {"token": _token(mail)}).status_code == 200
+    assert usersvc.post("/auth/activate", {"token": token_in_file(mail)}).status_code == 200
 
 
 def _logged_in(usersvc: Usersvc, address: str = EMAIL, password: str = PASSWORD) -> dict[str, str]:
@@ -119,9 +113,9 @@ def test_a_person_registers_activates_logs_in_and_out_and_an_operator_does_his_p
         before = set(usersvc.mails())
         assert usersvc.post("/auth/forgot-password", {"email": EMAIL}).status_code == 202
         reset = eventually(lambda: [path for path in set(usersvc.mails()) - before if "reset" in path.name])
-        page = httpx2.get(f"{usersvc.url}/reset-password?token={_token(reset[0])}")
+        page = httpx2.get(f"{usersvc.url}/reset-password?token={token_in_file(reset[0])}")
         assert page.status_code == 200
-        form = {"token": _token(reset[0]), "password": PASSWORD}
+        form = {"token": token_in_file(reset[0]), "password": PASSWORD}
         assert "log in" in httpx2.post(f"{usersvc.url}/reset-password", data=form).text
         refreshed = _logged_in(usersvc)
 
@@ -210,7 +204,7 @@ def test_a09_fifty_registrations_of_one_address_at_once_make_one_row_and_one_mai
         assert usersvc.mails() == [mail]
         assert rows("SELECT count(*) FROM users") == [(1,)]
         assert rows("SELECT kind, status FROM outbox") == [("activation", "sent")]
-        assert usersvc.post("/auth/activate", {"token": _token(mail)}).status_code == 200
+        assert usersvc.post("/auth/activate", {"token": token_in_file(mail)}).status_code == 200
         assert _logged_in(usersvc)
         assert server.stop() == 0
 
@@ -299,7 +293,7 @@ def test_a23_nothing_secret_reaches_a_log_or_the_database(usersvc: Usersvc, rows
     with usersvc.serving() as server:
         usersvc.post("/users", {"email": EMAIL, "password": PASSWORD})
         [mail] = eventually(usersvc.mails)
-        token = _token(mail)
+        token = token_in_file(mail)
         httpx2.get(f"{usersvc.url}/activate?token={token}")
         usersvc.post("/auth/activate", {"token": token})
         pair = _logged_in(usersvc)

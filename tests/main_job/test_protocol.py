@@ -14,8 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD
-from tests.main_job.test_main_job import _token
+from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD, token_in_file
 from tests.processes import Usersvc, eventually
 from usersvc.api import protocol
 
@@ -127,7 +126,7 @@ def test_half_a_body_changes_nothing(serving: Usersvc) -> None:
     for password in (PASSWORD, OTHER_PASSWORD):
         serving.post("/users", {"email": EMAIL, "password": password})
     [mail] = eventually(serving.mails)
-    form = f"token={_token(mail)}&password=marble+92+otter".encode()
+    form = f"token={token_in_file(mail)}&password=marble+92+otter".encode()
     head = b"POST /activate HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
     chunked = head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(form), form)
     counted = head + b"Content-Length: %d\r\n\r\n%s" % (len(form) + 4, form)

@@ -43,9 +43,11 @@ class Worker:
             shutdown_timeout=STOP_SECONDS,
         )
         self._thread = threading.Thread(target=self._consumer.run, name="worker", daemon=True)
+        self._doorbell = Doorbell(self._tasks.deliver_outbox)
 
-        self.wake = Doorbell(self._tasks.deliver_outbox).ring
-        """The doorbell: something is in the outbox."""
+    def wake(self) -> None:
+        """Something is in the outbox."""
+        self._doorbell.ring()
 
     def start(self) -> None:
         # What became due while no worker ran is done first.

@@ -87,7 +87,6 @@ class Sessions:
             .order_by(sessions.c.last_used_at.desc(), sessions.c.id.desc())
             .offset(keep)
         )
-        # PostgreSQL wants a limit-free subquery; SQLite wants LIMIT with OFFSET and makes its own.
         return self._end(sessions.c.id.in_(surplus), "too many sessions", at)
 
     def count_done_before(self, before: datetime) -> int:

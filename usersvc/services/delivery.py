@@ -43,7 +43,9 @@ def deliver_due(core: Core, *, owner: str, stopping: Callable[[], bool] = lambda
                 sent += _send(core, mail)
         except DomainError:
             raise  # The database cannot be used; the lease ends by itself.
-        except Exception as error:
+        except (
+            Exception
+        ) as error:  # Templates are code of others: whatever one raises concerns its mail alone.
             _put_off(core, mail, error)
     return sent
 
