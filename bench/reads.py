@@ -31,7 +31,7 @@ from usersvc.api.schemas import UserOut, answer
 from usersvc.core import Core, build
 from usersvc.db.models import sessions, users
 from usersvc.mail.transports import MemoryTransport
-from usersvc.services import admin, keys, login, migration
+from usersvc.services import first_admin, keys, login, migration
 from usersvc.services.accounts import Account
 from usersvc.services.actor import Actor
 from usersvc.services.authentication import authenticate
@@ -51,7 +51,7 @@ def _prepare(folder: Path) -> str:
     core = _core(folder)
     migration.prepare(core)
     keys.open_ring(core)
-    admin.create_admin(core, email=EMAIL, password=PASSWORD, actor=Actor.operator("bench"))
+    first_admin.create_admin(core, email=EMAIL, password=PASSWORD, actor=Actor.operator("bench"))
     pair = login.log_in(core, email=EMAIL, password=PASSWORD, actor=Actor("anonymous"))
     core.close()
     return pair.access_token

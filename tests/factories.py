@@ -23,7 +23,7 @@ from usersvc.repositories.audit import AuditEntry
 from usersvc.repositories.outbox import OutboxMail
 from usersvc.repositories.users import User
 from usersvc.security.hashing_pool import HashingPool
-from usersvc.services import admin, delivery, login, registration
+from usersvc.services import admin, delivery, first_admin, invitations, login, registration
 from usersvc.services.accounts import Account
 from usersvc.services.actor import Actor
 from usersvc.services.sessions import TokenPair
@@ -31,6 +31,7 @@ from usersvc.services.sessions import TokenPair
 EMAIL = "ada@example.org"
 PASSWORD = "zebra quilt 41 lamp"
 OTHER_PASSWORD = "violet anchor 77 spoon"
+OPERATOR = Actor.operator("tester")
 STRANGER = Actor("anonymous", ip="192.0.2.1", user_agent="pytest")
 
 
@@ -71,7 +72,21 @@ def active(core: Core, email: str = EMAIL, password: str = PASSWORD, **more: str
 
 
 def an_admin(core: Core, email: str = "root@example.org", password: str = PASSWORD) -> Account:
-    return admin.create_admin(core, email=email, password=password, actor=Actor.operator("tester"))
+    return first_admin.create_admin(core, email=email, password=password, actor=OPERATOR)
+
+
+def invited(core: Core, email: str = EMAIL, **more: str) -> str:
+    """Invite; returns the token of the mail."""
+    invitations.invite(core, email=email, actor=OPERATOR, **more)
+    [message] = delivered(core)
+    return token_in(message)
+
+
+def deactivated(core: Core, email: str = EMAIL, password: str = PASSWORD, **more: str) -> Account:
+    account = active(core, email, password, **more)
+    found = admin.deactivate(core, user_id=account.id, actor=OPERATOR)
+    delivered(core)
+    return found
 
 
 def logged_in(core: Core, email: str = EMAIL, password: str = PASSWORD) -> TokenPair:

@@ -200,6 +200,7 @@ def test_every_key_can_be_set_by_its_variable(tmp_path: Path, table: str, key: s
         "mail.templates_dir": tmp_path / "templates",
         "mail.activate_link": "https://app.example.org/activate#{token}",
         "mail.reset_link": "https://app.example.org/reset#{token}",
+        "mail.invitation_link": "https://app.example.org/welcome#{token}",
         "retention.purge_schedule": "5 4 * * 1-5",
         "log.level": "debug",
         "log.format": "json",

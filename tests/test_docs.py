@@ -26,8 +26,6 @@ _OF_COMMANDS = {
     "NO_ADDRESS",
     "NOT_SERVING",
     "OTHER_SYSTEM_USER",
-    "USER_NOT_FOUND",
-    "NOT_ACTIVE",
 }
 
 

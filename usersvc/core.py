@@ -21,6 +21,7 @@ from usersvc.errors import KeepWrites
 from usersvc.mail.messages import Messages
 from usersvc.mail.transports import Transport, transport_from
 from usersvc.repositories.audit import Audit, AuditEntry, WhoActs
+from usersvc.repositories.directory import Directory
 from usersvc.repositories.jobs import Jobs
 from usersvc.repositories.keys import Keys
 from usersvc.repositories.link_tokens import LinkTokens
@@ -73,6 +74,10 @@ class Tx:
     @cached_property
     def users(self) -> Users:
         return Users(self.connection)
+
+    @cached_property
+    def directory(self) -> Directory:
+        return Directory(self.connection)
 
     @cached_property
     def sessions(self) -> Sessions:

@@ -74,6 +74,11 @@ class InvalidLink(DomainError):
     message = "This link is not valid: it is unknown, was used already, or has expired."
 
 
+class InvalidCursor(DomainError):
+    kind = Kind.INVALID
+    message = "This cursor does not belong to this list: begin at the first page again."
+
+
 class PasswordRequired(DomainError):
     kind = Kind.INVALID
     message = "Choose a password together with this link; the link stays valid."
@@ -108,6 +113,11 @@ class SessionEnded(DomainError):
 
 
 # -- forbidden: we know who asks, and he may not
+
+
+class Forbidden(DomainError):
+    kind = Kind.FORBIDDEN
+    message = "You may not do this."
 
 
 class AccountDeactivated(DomainError):
@@ -169,6 +179,16 @@ class MailNotGivenUp(DomainError):
 class NotActive(DomainError):
     kind = Kind.CONFLICT
     message = "This account is not active."
+
+
+class OwnAccount(DomainError):
+    kind = Kind.CONFLICT
+    message = "You cannot do this to your own account."
+
+
+class LastAdmin(DomainError):
+    kind = Kind.CONFLICT
+    message = "This is the last active administrator: make another one first."
 
 
 # -- unavailable: try again later, or call the operator

@@ -115,6 +115,9 @@ class Registration(Table):
     )
     activation_hours: int = Field(24, ge=1, le=168, description="Life of an activation link.")
     reset_minutes: int = Field(30, ge=5, le=1440, description="Life of a link to reset a password.")
+    invitation_hours: int = Field(
+        72, ge=1, le=720, description="Life of a link to choose the password of an account made by others."
+    )
 
 
 class Mail(Table):
@@ -134,6 +137,10 @@ class Mail(Table):
     reset_link: LinkPattern = Field(
         "",
         description="The same for links that reset a password. Empty: usersvc's own page.",
+    )
+    invitation_link: LinkPattern = Field(
+        "",
+        description="The same for links that accept an invitation. Empty: usersvc's own page.",
     )
 
 

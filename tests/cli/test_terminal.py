@@ -16,6 +16,7 @@ from usersvc.errors import Kind
 
 COMMANDS = [
     *("serve", "worker", "create-admin", "show-user", "reset-password", "sessions", "revoke-sessions"),
+    *("list-users", "invite-user", "set-role", "activate", "deactivate"),
     *("outbox", "retry-mail", "migrate", "purge-tokens", "check-config", "show-config"),
 ]
 
@@ -126,10 +127,10 @@ def test_a_bug_shows_a_traceback_without_local_variables_and_exits_with_1(tmp_pa
     usersvc.run("migrate")
     broken = tmp_path / "usersvc_broken.py"
     broken.write_text(
-        "import usersvc.services.admin as admin\n"
+        "import usersvc.services.first_admin as first_admin\n"
         "def broken(core, **values):\n"
         "    raise ZeroDivisionError('a bug')\n"
-        "admin.create_admin = broken\n"
+        "first_admin.create_admin = broken\n"
         "from usersvc.cli.app import main\n"
         "main()\n",
         encoding="utf-8",

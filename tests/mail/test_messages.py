@@ -20,6 +20,10 @@ DATA: dict[str, dict[str, Any]] = {
     "activation": {"host": "users.example.org", "link": LINK, "expires_at": "2030-01-03 03:04 UTC"},
     "already_registered": {"host": "users.example.org"},
     "password_reset": {"host": "users.example.org", "link": LINK, "expires_at": "2030-01-03 03:04 UTC"},
+    "invitation": {"host": "users.example.org", "link": LINK, "expires_at": "2030-01-05 03:04 UTC"},
+    "activated": {"host": "users.example.org", "link": LINK, "expires_at": "2030-01-05 03:04 UTC"},
+    "reactivated": {"host": "users.example.org"},
+    "deactivated": {"host": "users.example.org"},
     "password_changed": {"host": "users.example.org"},
     "session_ended": {
         "host": "users.example.org",

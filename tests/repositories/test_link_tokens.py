@@ -22,7 +22,7 @@ def token(core: Core) -> LinkToken:
     """The one of an activation mail."""
     secret = pending(core)
     with core.read() as tx:
-        found = tx.link_tokens.by_digest("activation", digest(secret))
+        found = tx.link_tokens.by_digest(digest(secret), "activation")
     assert found
     return found
 
@@ -113,9 +113,9 @@ def test_a_user_has_one_living_link_for_a_purpose(core: Core, token: LinkToken) 
 
 def test_a_link_is_not_found_under_another_purpose(core: Core, token: LinkToken) -> None:
     with core.read() as tx:
-        assert tx.link_tokens.by_digest("activation", token.digest) == token
-        assert tx.link_tokens.by_digest("reset", token.digest) is None
-        assert tx.link_tokens.by_digest("activation", digest("another")) is None
+        assert tx.link_tokens.by_digest(token.digest, "activation") == token
+        assert tx.link_tokens.by_digest(token.digest, "reset", "invitation") is None
+        assert tx.link_tokens.by_digest(digest("another"), "activation") is None
 
 
 def test_purging_takes_dead_links_up_to_the_limit(core: Core, token: LinkToken) -> None:

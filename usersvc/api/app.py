@@ -10,7 +10,19 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from usersvc import __version__
-from usersvc.api import docs, errors, health, login, me, pages, passwords, registration, sessions, well_known
+from usersvc.api import (
+    admin,
+    docs,
+    errors,
+    health,
+    login,
+    me,
+    pages,
+    passwords,
+    registration,
+    sessions,
+    well_known,
+)
 from usersvc.api.deps import Face
 from usersvc.api.envelope import Envelope
 from usersvc.api.schemas import Failure
@@ -32,7 +44,7 @@ def create_app(core: Core, *, draining: Callable[[], bool] = lambda: False) -> A
     )
     app.state.face = Face(core, draining=draining)
     errors.install(app)
-    for module in (registration, login, sessions, passwords, me, well_known, health, pages):
+    for module in (registration, login, sessions, passwords, me, admin, well_known, health, pages):
         app.include_router(module.router)
     if core.settings.server.docs:
         app.include_router(docs.router)

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import anyio
 from anyio import CapacityLimiter, to_thread
@@ -31,6 +31,9 @@ _bearer = HTTPBearer(
 BearerToken = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
+Kind = Literal["hashing", "ordinary", "long_reads"]
+
+
 class Threads:
     """Three kinds of threads, apart, so that no kind of work can take the others' away.
 
@@ -43,8 +46,9 @@ class Threads:
         self.ordinary = CapacityLimiter(24)
         self.long_reads = CapacityLimiter(4)
 
-    def of(self, hashes: bool) -> CapacityLimiter:
-        return self.hashing if hashes else self.ordinary
+    def of(self, kind: Kind) -> CapacityLimiter:
+        limiter: CapacityLimiter = getattr(self, kind)
+        return limiter
 
 
 class Readiness:
@@ -96,12 +100,12 @@ def caller(request: Request) -> Actor:
 
 
 async def run(
-    request: Request, use_case: Callable[..., Result], /, *, hashes: bool = False, **values: Any
+    request: Request, use_case: Callable[..., Result], /, *, on: Kind = "ordinary", **values: Any
 ) -> Result:
-    """A use case that anybody may call; with `hashes` on one of the threads that wait for a hash."""
+    """A use case that anybody may call, `on` one of that kind of threads."""
     face = face_of(request)
     work = partial(use_case, face.core, **values, actor=caller(request))
-    return await _in_thread(face.threads.of(hashes), work)
+    return await _in_thread(face.threads.of(on), work)
 
 
 async def run_signed_in(
@@ -110,7 +114,7 @@ async def run_signed_in(
     use_case: Callable[..., Result],
     /,
     *,
-    hashes: bool = False,
+    on: Kind = "ordinary",
     **values: Any,
 ) -> Result:
     """A use case of the bearer's own; finding out who he is takes place in the same thread.
@@ -124,7 +128,7 @@ async def run_signed_in(
         note_user(request, actor.user_id)
         return use_case(face.core, **values, actor=actor)
 
-    return await _in_thread(face.threads.of(hashes), as_the_bearer)
+    return await _in_thread(face.threads.of(on), as_the_bearer)
 
 
 def read_in_place(request: Request, bearer: BearerToken, use_case: Callable[..., Result], /) -> Result:

@@ -20,5 +20,5 @@ router = APIRouter(prefix=PREFIX, tags=["sessions"])
 )
 async def log_in(body: LoginIn, request: Request) -> Response:
     """Open a session."""
-    pair = await run(request, login.log_in, hashes=True, email=body.email, password=body.password)
+    pair = await run(request, login.log_in, on="hashing", email=body.email, password=body.password)
     return answer(TokenPairOut.model_validate(pair))

@@ -29,7 +29,7 @@ _HEADERS = {
 @router.get("/activate")
 async def show_activate(request: Request, token: str = "") -> Response:
     try:
-        needs_password = await run(request, _needs_password, hashes=True, token=token)
+        needs_password = await run(request, _needs_password, on="hashing", token=token)
     except InvalidLink as error:
         return _failed(error)
     return _activation_form(request, token, needs_password=needs_password)
@@ -40,7 +40,7 @@ async def activate(request: Request) -> Response:
     form = await _form_fields(request)
     token, password = form.get("token", ""), form.get("password") or None
     try:
-        account = await run(request, registration.activate, hashes=True, token=token, password=password)
+        account = await run(request, registration.activate, on="hashing", token=token, password=password)
     except (PasswordRequired, WeakPassword) as error:
         return _activation_form(request, token, needs_password=True, error=error)
     except DomainError as error:
@@ -51,10 +51,10 @@ async def activate(request: Request) -> Response:
 @router.get("/reset-password")
 async def show_reset_password(request: Request, token: str = "") -> Response:
     try:
-        await run(request, passwords.check_link, token=token)
+        invited = await run(request, passwords.accepts_invitation, token=token)
     except InvalidLink as error:
         return _failed(error)
-    return _password_form(request, "reset_password.html", token)
+    return _password_form(request, "reset_password.html", token, invited=invited)
 
 
 @router.post("/reset-password")
@@ -62,16 +62,24 @@ async def reset_password(request: Request) -> Response:
     form = await _form_fields(request)
     token, password = form.get("token", ""), form.get("password", "")
     try:
-        await run(request, passwords.reset, hashes=True, token=token, new_password=password)
+        invited = await run(request, _reset_password, on="hashing", token=token, password=password)
     except WeakPassword as error:
-        return _password_form(request, "reset_password.html", token, error)
+        invited = await run(request, passwords.accepts_invitation, token=token)
+        return _password_form(request, "reset_password.html", token, error, invited=invited)
     except DomainError as error:
         return _failed(error)
-    return _page("password_replaced.html")
+    return _page("password_set.html", invited=invited)
 
 
 def _needs_password(core: Core, *, token: str, actor: Actor) -> bool:
     return registration.needs_password(core, token=token)
+
+
+def _reset_password(core: Core, *, token: str, password: str, actor: Actor) -> bool:
+    """Whether that accepted an invitation."""
+    invited = passwords.accepts_invitation(core, token=token, actor=actor)
+    passwords.reset(core, token=token, new_password=password, actor=actor)
+    return invited
 
 
 def _activation_form(

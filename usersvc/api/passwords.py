@@ -42,7 +42,7 @@ async def forgot_password(body: EmailIn, request: Request) -> Response:
 )
 async def reset_password(body: ResetPasswordIn, request: Request) -> Response:
     """Set a new password with the token of the mailed link. It works once; every session ends."""
-    await run(request, passwords.reset, hashes=True, token=body.reset_token, new_password=body.new_password)
+    await run(request, passwords.reset, on="hashing", token=body.reset_token, new_password=body.new_password)
     return answer()
 
 
@@ -60,7 +60,7 @@ async def change_password(body: ChangePasswordIn, request: Request, bearer: Bear
         request,
         bearer,
         passwords.change,
-        hashes=True,
+        on="hashing",
         current_password=body.current_password,
         new_password=body.new_password,
     )

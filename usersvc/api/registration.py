@@ -38,7 +38,7 @@ async def register(body: RegisterIn, request: Request) -> Response:
     account = await run(
         request,
         registration.register,
-        hashes=True,
+        on="hashing",
         email=body.email,
         password=body.password,
         username=body.username,
@@ -56,7 +56,9 @@ async def register(body: RegisterIn, request: Request) -> Response:
 )
 async def activate(body: ActivateIn, request: Request) -> Response:
     """Activate with the token of the mailed link. It works once."""
-    account = await run(request, registration.activate, hashes=True, token=body.token, password=body.password)
+    account = await run(
+        request, registration.activate, on="hashing", token=body.token, password=body.password
+    )
     return answer(UserOut.of(account))
 
 

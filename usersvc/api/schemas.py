@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.responses import Response
 
+from usersvc.services import directory
 from usersvc.services.accounts import Account
 
 Data = TypeVar("Data")
@@ -28,6 +29,10 @@ EmailText = Annotated[
 PasswordText = Annotated[
     Text, WithJsonSchema({"type": "string", "format": "password", "examples": ["zebra quilt 41 lamp"]})
 ]
+
+
+Role = Literal["user", "moderator", "admin"]
+Status = Literal["pending", "invited", "active", "deactivated"]
 
 
 class Body(BaseModel):
@@ -72,6 +77,33 @@ class RefreshTokenIn(Body):
     refresh_token: Text
 
 
+class InviteIn(Body):
+    email: EmailText
+    role: Role = "user"
+    username: Annotated[Text, Field(examples=["ada"])] | None = None
+
+
+class RoleIn(Body):
+    role: Role
+
+
+class UsersQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    q: (
+        Annotated[Text, Field(max_length=320, description="How the address or the username begins.")] | None
+    ) = None
+    role: Role | None = None
+    status: Status | None = None
+    sort: directory.Sort = "created_at"
+    limit: int = Field(50, ge=1, le=directory.MOST, description="How many a page.")
+    cursor: Annotated[Text, Field(description="Out of the `Link` header of the page before.")] | None = None
+
+    def given(self) -> dict[str, Any]:
+        """What was asked for, without what was left out."""
+        return self.model_dump(exclude_none=True)
+
+
 class UserOut(BaseModel):
     model_config = ConfigDict(
         from_attributes=True,
@@ -98,10 +130,10 @@ class UserOut(BaseModel):
     email: str
     email_verified: bool
     username: str | None
-    role: Literal["user", "moderator", "admin"]
+    role: Role
     is_admin: bool
     is_active: bool
-    status: Literal["pending", "invited", "active", "deactivated"]
+    status: Status
     created_at: datetime
     updated_at: datetime
     last_login_at: datetime | None

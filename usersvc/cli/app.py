@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from usersvc import __version__
-from usersvc.cli import configuration, database, mail, passwords, server, sessions, users
+from usersvc.cli import admin, configuration, database, directory, mail, passwords, server, sessions, users
 from usersvc.cli.opening import Invocation
 from usersvc.errors import DomainError, Kind
 from usersvc.settings import SettingsError
@@ -79,6 +79,8 @@ def usersvc(
 
 server.add_to(app)
 users.add_to(app)
+directory.add_to(app)
+admin.add_to(app)
 passwords.add_to(app)
 sessions.add_to(app)
 mail.add_to(app)

@@ -32,7 +32,7 @@ def outbox(
 ) -> None:
     """List mails. Dead: given up after two days. Failed: refused for good. Dropped: not needed any more."""
     with opened(ctx) as core:
-        found = all_mails.list_mails(core, status=status, limit=limit)
+        found = all_mails.list_mails(core, status=status, limit=limit, actor=operator())
     if as_json:
         print_json([vars(mail) for mail in found])
         return

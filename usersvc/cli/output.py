@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+_UNBROKEN = 10_000
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -16,13 +18,23 @@ Who = Annotated[str, typer.Argument(metavar="USER", help="E-mail address, userna
 
 
 def console(*, err: bool = False) -> Console:
-    """Without colour where the output is piped."""
+    """Without colour and without broken lines where the output is piped."""
     stream = sys.stderr if err else sys.stdout
-    return Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
+    piped = not stream.isatty()
+    return Console(file=stream, highlight=False, soft_wrap=piped, width=_UNBROKEN if piped else None)
 
 
 def print_json(document: Any) -> None:
     typer.echo(json.dumps(document, indent=2, default=_json_value))
+
+
+def print_json_list(rows: Iterable[dict[str, object]]) -> None:
+    """An array, a row a line, written as the rows come: a million of them need no more memory than one."""
+    before = "[\n  "
+    for row in rows:
+        typer.echo(before + json.dumps(row, default=_json_value), nl=False)
+        before = ",\n  "
+    typer.echo("[]" if before.startswith("[") else "\n]")
 
 
 def _json_value(value: object) -> str:
@@ -37,7 +49,7 @@ def shown(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case datetime():
-            return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+            return f"{value:%Y-%m-%d %H:%M:%S}Z"
         case _:
             return str(value)
 

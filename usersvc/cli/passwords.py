@@ -23,7 +23,7 @@ def reset_password(
 ) -> None:
     """Mail a link that resets the password. Nobody but the owner chooses the new one."""
     with opened(ctx) as core:
-        account = accounts.find(core, name=user)
+        account = accounts.find(core, name=user, actor=operator())
         if not print_link:
             passwords.mail_reset(core, user_id=account.id, actor=operator())
             typer.echo(f"A worker mails the link to {account.email} within a minute.")

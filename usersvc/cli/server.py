@@ -19,7 +19,7 @@ from usersvc.cli.opening import (
 )
 from usersvc.cli.output import console
 from usersvc.core import Core
-from usersvc.services import admin, keys
+from usersvc.services import first_admin, keys
 from usersvc.setting_types import is_wildcard
 from usersvc.settings import Settings, SettingsError
 
@@ -118,7 +118,7 @@ def _print_banner(core: Core) -> None:
     rows.append(("Mail", f"files in {shown(settings.mail_dir)}/" if in_files else settings.mail.transport))
     if not settings.server.worker:
         rows.append(("Worker", f"none inside: run `{program()} worker`, or no mail goes out"))
-    if not admin.there_is_an_admin(core):
+    if not first_admin.there_is_an_admin(core):
         rows.append(("Next", f"{program()} create-admin YOU@EXAMPLE.ORG   (in another terminal)"))
     rows.append(("Stop", "Ctrl+C"))
     out = console(err=True)

@@ -18,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
 def sessions(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
     """List where a user is logged in."""
     with opened(ctx) as core:
-        account = accounts.find(core, name=user)
+        account = accounts.find(core, name=user, actor=operator())
         found = all_sessions.list_of(core, user_id=account.id, actor=operator())
     columns = ["id", "device", "ip", "created_at", "last_used_at"]
     rows = [{column: getattr(session, column) for column in columns} for session in found]
@@ -35,7 +35,7 @@ def revoke_sessions(
 ) -> None:
     """End all sessions of a user; it acts at once."""
     with opened(ctx) as core:
-        account = accounts.find(core, name=user)
+        account = accounts.find(core, name=user, actor=operator())
         if not yes:
             typer.confirm(f"End all sessions of {account.email}?", abort=True)
         ended = all_sessions.revoke_all(core, user_id=account.id, actor=operator())

@@ -7,7 +7,7 @@ import typer
 
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, Who, print_json, print_table, shown
-from usersvc.services import accounts, admin
+from usersvc.services import accounts, first_admin
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,7 +32,7 @@ def create_admin(
     Asks for the password of a new account. An existing active account keeps its own.
     """
     with opened(ctx, make=True) as core:
-        plan = admin.plan_admin(core, email=email)
+        plan = first_admin.plan_admin(core, email=email)
         if not plan.needs_password and (username or password_stdin):
             raise typer.BadParameter(
                 f"{plan.email} has an account, which keeps its password and username: "
@@ -45,14 +45,16 @@ def create_admin(
             _require_an_answer(password_stdin)
             typer.confirm(f"Make {plan.email} ({plan.existing.status}) an administrator?", abort=True)
         password = _ask_password(password_stdin) if plan.needs_password else None
-        made = admin.create_admin(core, email=email, password=password, username=username, actor=operator())
+        made = first_admin.create_admin(
+            core, email=email, password=password, username=username, actor=operator()
+        )
     typer.echo(f"{made.email} is now an administrator.")
 
 
 def show_user(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
     """Show an account."""
     with opened(ctx) as core:
-        account = accounts.find(core, name=user)
+        account = accounts.find(core, name=user, actor=operator())
     if as_json:
         print_json(as_dict(account))
     else:

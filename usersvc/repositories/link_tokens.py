@@ -37,8 +37,9 @@ class LinkTokens:
     def by_id(self, token_id: UUID) -> LinkToken | None:
         return self._one(link_tokens.c.id == token_id)
 
-    def by_digest(self, purpose: str, digest: bytes) -> LinkToken | None:
-        return self._one((link_tokens.c.digest == digest) & (link_tokens.c.purpose == purpose))
+    def by_digest(self, digest: bytes, *purposes: str) -> LinkToken | None:
+        """None also for a link of any other purpose."""
+        return self._one((link_tokens.c.digest == digest) & link_tokens.c.purpose.in_(purposes))
 
     def living(self, user_id: UUID, purpose: str, *, at: datetime) -> LinkToken | None:
         found = self._one(

@@ -28,6 +28,9 @@ class Session:
     ip: str | None
     user_agent: str | None
 
+    def lives(self, at: datetime) -> bool:
+        return self.ended_at is None and self.expires_at > at
+
 
 _COLUMNS = [sessions.c[name] for name in Session.__dataclass_fields__]
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from usersvc.db.models import link_tokens, users
@@ -50,8 +50,22 @@ class Users:
         """Among the accounts that hold their username: those that were ever active."""
         return self._one((users.c.username_key == username_key) & users.c.activated_at.is_not(None))
 
+    def hold(self, user_id: UUID) -> User | None:
+        """The account, which no other transaction changes before this one ends."""
+        held = select(*COLUMNS).where(users.c.id == user_id).with_for_update()
+        row = self._connection.execute(held).first()
+        return user_from(row) if row else None
+
+    def hold_active_admins(self) -> list[UUID]:
+        """The active administrators, who stay so until this transaction ends unless it changes them.
+
+        Always in the same order, so that two transactions do not wait for each other.
+        """
+        held = select(users.c.id).where(*_is_active_admin()).order_by(users.c.id).with_for_update()
+        return list(self._connection.execute(held).scalars())
+
     def there_is_an_active_admin(self) -> bool:
-        found = select(users.c.id).where(users.c.role == "admin", users.c.status == "active").limit(1)
+        found = select(users.c.id).where(*_is_active_admin()).limit(1)
         return self._connection.execute(found).first() is not None
 
     def insert(self, user: User) -> bool:
@@ -90,28 +104,65 @@ class Users:
 
         False where it is something else by now, or its password changed meanwhile.
         """
-        values = {
-            "status": "active",
-            "email_verified_at": email_verified_at,
-            "password_hash": password_hash,
-            "password_changed_at": at,
-            "activated_at": at,
-            "updated_at": at,
-        }
         unchanged = (
-            users.c.id == user.id,
             users.c.status == user.status,
             users.c.status.in_(("pending", "invited")),
             users.c.password_hash.is_not_distinct_from(user.password_hash),
         )
+        return self._make_active(
+            user,
+            unchanged,
+            email_verified_at=email_verified_at,
+            password_hash=password_hash,
+            password_changed_at=at,
+            activated_at=at,
+            updated_at=at,
+        )
+
+    def activate_without_password(self, user: User, *, at: datetime) -> bool:
+        """Make an account active that is not, without a password, with its username if that is still free."""
+        return self._make_active(
+            user,
+            (users.c.status != "active",),
+            password_hash=None,
+            activated_at=user.activated_at or at,
+            deactivated_at=None,
+            updated_at=at,
+        )
+
+    def _make_active(self, user: User, conditions: tuple[ColumnElement[bool], ...], **values: Any) -> bool:
+        statement = update(users).where(users.c.id == user.id, *conditions).values(status="active", **values)
         try:
             with self._connection.begin_nested():
-                return self._connection.execute(update(users).where(*unchanged).values(values)).rowcount == 1
+                return self._connection.execute(statement).rowcount == 1
         except IntegrityError:
             if self._is_free(user.username):
                 raise
-            values |= {"username": None, "username_key": None}
-            return self._connection.execute(update(users).where(*unchanged).values(values)).rowcount == 1
+            nameless = statement.values(username=None, username_key=None)
+            return self._connection.execute(nameless).rowcount == 1
+
+    def invite(self, user_id: UUID, role: str, *, username: str | None, at: datetime) -> bool:
+        """Make a pending account an invited one; whatever it was left with is void. False for any other."""
+        values: dict[str, Any] = {
+            "status": "invited",
+            "role": role,
+            "username": username,
+            "username_key": username,
+            "password_hash": None,
+            "invited_at": at,
+            "updated_at": at,
+        }
+        statement = update(users).where(users.c.id == user_id, users.c.status == "pending").values(values)
+        return self._connection.execute(statement).rowcount == 1
+
+    def deactivate(self, user: User, *, at: datetime) -> None:
+        """A password that nobody ever logged in with does not outlive this: a stranger may have set it."""
+        kept = user.password_hash if user.activated_at else None
+        self._update(user.id, status="deactivated", password_hash=kept, deactivated_at=at, updated_at=at)
+
+    def reactivate(self, user_id: UUID, *, at: datetime) -> None:
+        """Make an account active that was so before, as it was."""
+        self._update(user_id, status="active", deactivated_at=None, updated_at=at)
 
     def log_in(self, user_id: UUID, *, verified_hash: str, password_hash: str, at: datetime) -> bool:
         """Note a login. False where the password that was verified is no longer the account's."""
@@ -158,7 +209,7 @@ class Users:
         return self._connection.execute(counted).scalar_one()
 
     def delete_abandoned(self, before: datetime, *, at: datetime, limit: int) -> int:
-        """Pending accounts, last registered before `before`, without a living link.
+        """Never activated accounts, last registered or invited before `before`, without a living link.
 
         The condition stands in the DELETE too: who activates in this moment stays.
         """
@@ -177,11 +228,9 @@ class Users:
             )
             .exists()
         )
-        return (
-            users.c.status == "pending",
-            users.c.registered_at < before,
-            ~living_link,
-        )
+        registered = and_(users.c.status == "pending", users.c.registered_at < before)
+        invited = and_(users.c.status == "invited", users.c.invited_at < before)
+        return or_(registered, invited), ~living_link
 
     def _is_free(self, username: str | None) -> bool:
         return username is None or self.by_username_key(username) is None
@@ -192,6 +241,10 @@ class Users:
 
     def _update(self, user_id: UUID, **values: Any) -> None:
         self._connection.execute(update(users).where(users.c.id == user_id).values(values))
+
+
+def _is_active_admin() -> tuple[Any, ...]:
+    return users.c.role == "admin", users.c.status == "active"
 
 
 def user_from(row: Row[Any]) -> User:

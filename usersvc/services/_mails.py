@@ -86,11 +86,34 @@ def queue_reset_mail(core: Core, tx: Tx, user: User) -> None:
     queue_mail(core, tx, "password_reset", address=user.email, user_id=user.id, link_token_id=token.id)
 
 
+def queue_invitation_mail(core: Core, tx: Tx, user: User) -> None:
+    """Mail the invitation link: the one that lives, or a new one."""
+    token = invitation_link(core, tx, user)
+    queue_mail(core, tx, "invitation", address=user.email, user_id=user.id, link_token_id=token.id)
+
+
+def queue_activated_mail(core: Core, tx: Tx, user: User) -> None:
+    """Tell that an administrator activated the account, with a link to choose a password.
+
+    The link lives as long as an invitation does: nobody sits waiting for this mail.
+    """
+    token = invitation_link(core, tx, user)
+    queue_mail(core, tx, "activated", address=user.email, user_id=user.id, link_token_id=token.id)
+
+
+def invitation_link(core: Core, tx: Tx, user: User) -> LinkToken:
+    """The invitation link of this user that lives, or a new one."""
+    lifetime = timedelta(hours=core.settings.registration.invitation_hours)
+    living = tx.link_tokens.living(user.id, "invitation", at=tx.now)
+    return living or _issue_link(core, tx, user, "invitation", lifetime)
+
+
 def link_address(core: Core, token: LinkToken) -> str:
     """What a mail shows of this link. LookupError: its key is gone."""
     settings = core.settings.mail
     pages = {
         "activation": (settings.activate_link, "activate"),
+        "invitation": (settings.invitation_link, "reset-password"),
         "reset": (settings.reset_link, "reset-password"),
     }
     own, page = pages[token.purpose]

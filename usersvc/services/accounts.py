@@ -8,6 +8,7 @@ from uuid import UUID
 from usersvc.core import Core, Tx
 from usersvc.errors import InvalidEmail, SessionEnded, UserNotFound
 from usersvc.repositories.users import User
+from usersvc.services import authorization
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email, parse_username
 
@@ -49,9 +50,10 @@ class Account:
         )
 
 
-def find(core: Core, *, name: str) -> Account:
-    """The account with this id, e-mail address or username. Raises UserNotFound."""
+def find(core: Core, *, name: str, actor: Actor) -> Account:
+    """The account with this id, e-mail address or username. Raises UserNotFound, Forbidden."""
     with core.read() as tx:
+        authorization.require(tx, actor, "users:read")
         user = _by_name(tx, name, special_domains=core.settings.registration.special_domains)
     if user is None:
         raise UserNotFound(f"There is no user {name}.")

@@ -1,99 +1,104 @@
-"""What administrators and operators do to accounts."""
+"""What administrators and operators do to an account: show, activate and deactivate it, give it a role."""
 
-from dataclasses import dataclass, replace
+from uuid import UUID
 
 from usersvc.core import Core, Tx
-from usersvc.errors import EmailTaken, NotActive, UserNotFound
+from usersvc.errors import LastAdmin, NotActive, OwnAccount, UserNotFound
 from usersvc.repositories.users import User
-from usersvc.services import _steps
+from usersvc.services import _mails, authorization
 from usersvc.services.accounts import Account
-from usersvc.services.actor import Actor
-from usersvc.services.names import Address, parse_email, parse_username
+from usersvc.services.actor import PERMISSIONS, Actor
 
 
-@dataclass(frozen=True)
-class AdminPlan:
-    """What making an administrator of an address will do."""
-
-    email: str
-    existing: Account | None
-
-    @property
-    def needs_password(self) -> bool:
-        """Nobody's password is replaced but that of an account which was never activated."""
-        return self.existing is None or self.existing.status in ("pending", "invited")
-
-
-def there_is_an_admin(core: Core) -> bool:
+def show(core: Core, *, user_id: UUID, actor: Actor) -> Account:
+    """Raises Forbidden, UserNotFound."""
     with core.read() as tx:
-        return tx.users.there_is_an_active_admin()
-
-
-def plan_admin(core: Core, *, email: str) -> AdminPlan:
-    """What `create_admin` would meet. Raises InvalidEmail, NotActive."""
-    address = parse_email(email, special_domains=core.settings.registration.special_domains)
-    with core.read() as tx:
-        user = tx.users.by_email_key(address.key)
-    if user and user.status == "deactivated":
-        raise NotActive("This account is deactivated, so it cannot be made an administrator.")
-    return AdminPlan(address.email, Account.of(user) if user else None)
-
-
-def create_admin(
-    core: Core, *, email: str, password: str | None, username: str | None = None, actor: Actor
-) -> Account:
-    """An active administrator under this address.
-
-    An active account is promoted and keeps its password. Whatever a stranger left under the address
-    before activating it (password, username, links) is void; `password` takes its place, under the
-    same policy as everywhere. Raises InvalidEmail, InvalidUsername, WeakPassword, UsernameTaken, NotActive.
-    """
-    address = parse_email(email, special_domains=core.settings.registration.special_domains)
-    username = parse_username(username) if username else None
-    plan = plan_admin(core, email=email)
-    password_hash = None
-    if plan.needs_password:
-        core.policy.check(password or "", email=address.email, username=username)
-        password_hash = core.hasher.hash(password or "")
-    with core.write() as tx:
-        user = tx.users.by_email_key(address.key)
-        if plan.needs_password == (user is not None and user.status == "active"):
-            raise NotActive("This account changed in this moment; try again.")
-        if user is None:
-            user = _insert_admin(tx, address, username, password_hash, actor)
-        elif user.status == "active":
-            _promote(tx, user, actor)
-        else:
-            _take_over(tx, user, username, password_hash, actor)
-        made = tx.users.by_id(user.id)
-    if made is None:
+        authorization.require(tx, actor, "users:read")
+        user = tx.users.by_id(user_id)
+    if user is None:
         raise UserNotFound
-    return Account.of(made)
+    return Account.of(user)
 
 
-def _insert_admin(
-    tx: Tx, address: Address, username: str | None, password_hash: str | None, actor: Actor
-) -> User:
-    admin = replace(
-        # email_verified_at stays empty: nobody has shown yet that the mailbox is theirs; a mailed link will.
-        _steps.new_user(tx, address, username=username, password_hash=password_hash, status="active"),
-        role="admin",
-    )
-    if not tx.users.insert(admin):
-        raise EmailTaken
-    tx.audit(actor, "user.created", target=admin.id, role="admin")
-    return admin
+def activate(core: Core, *, user_id: UUID, actor: Actor) -> Account:
+    """Let an account in: pending, invited or deactivated; an active one stays as it is.
+
+    Only an account that was active before keeps its password. Whatever a stranger registered under the
+    address is void: its owner gets a link to choose a password. No session and no older link lives again.
+    Raises Forbidden, UserNotFound.
+    """
+    with core.write() as tx:
+        user = _hold(tx, actor, user_id, "users:write")
+        if user.status == "active":
+            return Account.of(user)
+        tx.link_tokens.revoke_all(user.id, at=tx.now)
+        if user.activated_at and user.password_hash:
+            tx.users.reactivate(user.id, at=tx.now)
+            _mails.queue_mail(core, tx, "reactivated", address=user.email, user_id=user.id)
+        else:
+            tx.users.activate_without_password(user, at=tx.now)
+            _mails.queue_activated_mail(core, tx, user)
+        tx.audit(actor, "user.activated", target=user.id, before=user.status)
+        return _as_it_stands(tx, user)
 
 
-def _promote(tx: Tx, user: User, actor: Actor) -> None:
-    if user.role == "admin":
-        return
-    tx.users.set_role(user.id, "admin", at=tx.now)
-    tx.audit(actor, "user.role_changed", target=user.id, before=user.role, after="admin")
+def deactivate(core: Core, *, user_id: UUID, actor: Actor) -> Account:
+    """Shut an account out: its row stays, its sessions and links end at once.
+
+    Raises Forbidden, UserNotFound, OwnAccount, LastAdmin.
+    """
+    with core.write() as tx:
+        user = _hold(tx, actor, user_id, "users:write")
+        if user.id == actor.user_id:
+            raise OwnAccount("You cannot deactivate your own account.")
+        if user.status == "deactivated":
+            return Account.of(user)
+        _require_another_admin(tx, user)
+        tx.users.deactivate(user, at=tx.now)
+        ended = tx.sessions.end_all(user.id, "deactivated", at=tx.now)
+        tx.link_tokens.revoke_all(user.id, at=tx.now)
+        if user.status == "active":
+            _mails.queue_mail(core, tx, "deactivated", address=user.email, user_id=user.id)
+        tx.audit(actor, "user.deactivated", target=user.id, before=user.status, sessions=ended)
+        return _as_it_stands(tx, user)
 
 
-def _take_over(tx: Tx, user: User, username: str | None, password_hash: str | None, actor: Actor) -> None:
-    _steps.take_over(tx, user, username=username, password_hash=password_hash)
-    tx.users.set_role(user.id, "admin", at=tx.now)
-    tx.audit(actor, "user.activated", target=user.id)
-    tx.audit(actor, "user.role_changed", target=user.id, before=user.role, after="admin")
+def set_role(core: Core, *, user_id: UUID, role: str, actor: Actor) -> Account:
+    """Give an account this role; usersvc's own routes know at once, access tokens when they expire.
+
+    Raises Forbidden, UserNotFound, OwnAccount, LastAdmin; NotActive where somebody who is neither active
+    nor invited would get a role above `user`.
+    """
+    with core.write() as tx:
+        user = _hold(tx, actor, user_id, "roles:write")
+        authorization.require(tx, actor, *PERMISSIONS[role])
+        if user.id == actor.user_id:
+            raise OwnAccount("You cannot change your own role.")
+        if user.role == role:
+            return Account.of(user)
+        if role != "user" and user.status not in ("active", "invited"):
+            raise NotActive(f"This account is {user.status}: activate it first.")
+        _require_another_admin(tx, user)
+        tx.users.set_role(user.id, role, at=tx.now)
+        tx.audit(actor, "user.role_changed", target=user.id, before=user.role, after=role)
+        return _as_it_stands(tx, user)
+
+
+def _hold(tx: Tx, actor: Actor, user_id: UUID, permission: str) -> User:
+    """The account to act on, kept as it is until the transaction ends."""
+    authorization.require(tx, actor, permission)
+    user = tx.users.hold(user_id)
+    if user is None:
+        raise UserNotFound
+    authorization.require_over(tx, actor, user)
+    return user
+
+
+def _require_another_admin(tx: Tx, user: User) -> None:
+    """Raises LastAdmin where this one is the only active administrator. Nobody can be let in after him."""
+    if user.role == "admin" and tx.users.hold_active_admins() == [user.id]:
+        raise LastAdmin
+
+
+def _as_it_stands(tx: Tx, user: User) -> Account:
+    return Account.of(tx.users.by_id(user.id) or user)

@@ -18,7 +18,6 @@ def authenticate(core: Core, *, access_token: str, actor: Actor) -> tuple[Actor,
     if found is None:
         raise SessionEnded
     user, session = found
-    ended = session.ended_at is not None or session.expires_at <= now
-    if ended or user.id != claims.user_id or user.status != "active":
+    if user.id != claims.user_id or user.status != "active" or not session.lives(now):
         raise SessionEnded
     return actor.signed_in(user.id, session.id), Account.of(user)

@@ -128,17 +128,19 @@ def _readable(at: datetime) -> str:
 
 
 def _resend_activation(core: Core, tx: Tx, request: OutboxMail) -> bool:
+    """The activation link of a pending account; who was invited gets the invitation again."""
     user = tx.users.by_email_key(request.address)
-    if user is None or user.status != "pending":
+    if user is None or user.status not in ("pending", "invited"):
         return False
-    if not _mails.may_mail(core, tx, "activation", user.email_key):
+    kind = "activation" if user.status == "pending" else "invitation"
+    if not _mails.may_mail(core, tx, kind, user.email_key):
         return False
-    _mails.queue_activation_mail(core, tx, user)
+    _QUEUE[kind](core, tx, user)
     return True
 
 
 def _forgot_password(core: Core, tx: Tx, request: OutboxMail) -> bool:
-    """A reset link for an active account; who never activated his gets that link instead."""
+    """A reset link for an active account; who never activated his gets the link that does instead."""
     user = tx.users.by_email_key(request.address)
     if user is None or user.status != "active":
         return _resend_activation(core, tx, request)
@@ -148,5 +150,6 @@ def _forgot_password(core: Core, tx: Tx, request: OutboxMail) -> bool:
     return True
 
 
+_QUEUE = {"activation": _mails.queue_activation_mail, "invitation": _mails.queue_invitation_mail}
 _REQUESTS = {"resend_activation": _resend_activation, "forgot_password": _forgot_password}
-_WITH_LINK = frozenset({"activation", "password_reset"})
+_WITH_LINK = frozenset({"activation", "invitation", "activated", "password_reset"})

@@ -8,6 +8,7 @@ from uuid import UUID
 from usersvc.core import Core
 from usersvc.errors import MailNotFound, MailNotGivenUp
 from usersvc.repositories.outbox import OutboxMail
+from usersvc.services import authorization
 from usersvc.services._mails import GIVE_UP_AFTER
 from usersvc.services.actor import Actor
 
@@ -42,14 +43,19 @@ class MailView:
         )
 
 
-def list_mails(core: Core, *, status: str | None = None, limit: int = 50) -> list[MailView]:
-    """The newest first."""
+def list_mails(core: Core, *, status: str | None = None, limit: int = 50, actor: Actor) -> list[MailView]:
+    """The newest first. Raises Forbidden."""
+    authorization.require_operator(actor)
     with core.read() as tx:
         return [MailView.of(mail) for mail in tx.outbox.newest(status=status, limit=limit)]
 
 
 def retry(core: Core, *, mail_id: UUID, actor: Actor) -> None:
-    """Try a mail again that was given up, for another two days. Raises MailNotFound, MailNotGivenUp."""
+    """Try a mail again that was given up, for another two days.
+
+    Raises MailNotFound, MailNotGivenUp, Forbidden.
+    """
+    authorization.require_operator(actor)
     with core.write() as tx:
         if not tx.outbox.revive(mail_id, at=tx.now, give_up_at=tx.now + GIVE_UP_AFTER):
             raise MailNotGivenUp if tx.outbox.by_id(mail_id) else MailNotFound

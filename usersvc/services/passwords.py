@@ -1,4 +1,4 @@
-"""Passwords: forgotten and reset by mail, changed with the current one.
+"""Passwords: forgotten and reset by mail, chosen by invitation, changed with the current one.
 
 Whoever sets a password ends every session: a thief who had one is out too, and the owner is told
 by mail. What was verified is checked again where it is used, in the WHERE of the write.
@@ -21,7 +21,7 @@ from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.users import User
 from usersvc.security.passwords import is_too_large
 from usersvc.security.secrets import digest
-from usersvc.services import _mails, _steps
+from usersvc.services import _mails, _steps, authorization
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email
 from usersvc.services.sessions import TokenPair, mint
@@ -42,7 +42,7 @@ def forgot(core: Core, *, email: str, actor: Actor) -> None:
 
 
 def reset(core: Core, *, token: str, new_password: str, actor: Actor) -> None:
-    """Spend a reset link for a new password; every session ends.
+    """Spend a reset or invitation link for a new password; every session ends. An invitation activates.
 
     Raises InvalidLink before anything is hashed; WeakPassword and Overloaded, after which the link
     still works.
@@ -53,34 +53,49 @@ def reset(core: Core, *, token: str, new_password: str, actor: Actor) -> None:
     with core.write() as tx:
         if not tx.link_tokens.use(link.id, at=tx.now):
             raise InvalidLink
+        if user.status == "invited":
+            _accept_invitation(tx, user, password_hash, actor)
+            return
         if not _replace(core, tx, user, password_hash, verifies_email=True):
             raise InvalidLink
         tx.audit(actor, "password.reset", target=user.id)
 
 
 def mail_reset(core: Core, *, user_id: UUID, actor: Actor) -> None:
-    """Mail a reset link because an operator says so, whatever the pause. Raises UserNotFound, NotActive."""
+    """Mail a reset link because an operator says so, whatever the pause; the invited get theirs again.
+
+    Raises UserNotFound, NotActive, Forbidden.
+    """
+    authorization.require_operator(actor)
     with core.write() as tx:
-        user = _require_active(tx, user_id)
-        _mails.queue_reset_mail(core, tx, user)
+        user = _require_link(tx, user_id)
+        if user.status == "invited":
+            _mails.queue_invitation_mail(core, tx, user)
+        else:
+            _mails.queue_reset_mail(core, tx, user)
         tx.audit(actor, "password.reset_mailed", target=user.id)
 
 
 def show_reset_link(core: Core, *, user_id: UUID, actor: Actor) -> ResetLink:
     """Danger: whoever has the link has the account. For when mail is down; it is mailed to nobody.
 
-    Raises UserNotFound, NotActive.
+    Raises UserNotFound, NotActive, Forbidden.
     """
+    authorization.require_operator(actor)
     with core.write() as tx:
-        user = _require_active(tx, user_id)
-        token = _mails.reset_link(core, tx, user)
+        user = _require_link(tx, user_id)
+        link_of = _mails.invitation_link if user.status == "invited" else _mails.reset_link
+        token = link_of(core, tx, user)
         tx.audit(actor, "password.reset_link_shown", target=user.id)
     return ResetLink(_mails.link_address(core, token), token.expires_at)
 
 
-def check_link(core: Core, *, token: str, actor: Actor) -> None:
-    """Raises InvalidLink for a reset link that does not work any more; spends nothing."""
-    _find_link(core, token)
+def accepts_invitation(core: Core, *, token: str, actor: Actor) -> bool:
+    """Whether this link makes an invited account active, else it resets a password; spends nothing.
+
+    Raises InvalidLink where it does not work any more.
+    """
+    return _find_link(core, token)[1].status == "invited"
 
 
 def change(core: Core, *, current_password: str, new_password: str, actor: Actor) -> TokenPair:
@@ -112,8 +127,15 @@ def _replace(core: Core, tx: Tx, user: User, password_hash: str, *, verifies_ema
         return False
     tx.link_tokens.revoke_all(user.id, at=tx.now)
     tx.sessions.end_all(user.id, "password replaced", at=tx.now)
-    _mails.queue_mail(core, tx, "password_changed", address=user.email, user_id=user.id)
+    if user.password_hash:
+        _mails.queue_mail(core, tx, "password_changed", address=user.email, user_id=user.id)
     return True
+
+
+def _accept_invitation(tx: Tx, user: User, password_hash: str, actor: Actor) -> None:
+    if not tx.users.activate(user, email_verified_at=tx.now, password_hash=password_hash, at=tx.now):
+        raise InvalidLink
+    tx.audit(actor, "user.activated", target=user.id, before="invited")
 
 
 def _refuse(core: Core, user: User, actor: Actor) -> None:
@@ -131,19 +153,27 @@ def _find_actor(core: Core, actor: Actor) -> User:
     return user
 
 
-def _require_active(tx: Tx, user_id: UUID) -> User:
+def _require_link(tx: Tx, user_id: UUID) -> User:
+    """An account that may be sent a link to choose a password."""
     user = tx.users.by_id(user_id)
     if user is None:
         raise UserNotFound
-    if user.status != "active":
+    if user.status not in ("active", "invited"):
         raise NotActive(f"This account is {user.status}, so it has no password to reset.")
     return user
 
 
 def _find_link(core: Core, token: str) -> tuple[LinkToken, User]:
     with core.read() as tx:
-        link = tx.link_tokens.by_digest("reset", digest(token))
+        link = tx.link_tokens.by_digest(digest(token), "reset", "invitation")
         user = tx.users.by_id(link.user_id) if link else None
-    if link is None or user is None or not link.lives(core.clock.now()) or user.status != "active":
+    if link is None or user is None or not link.lives(core.clock.now()) or not _opens(link, user):
         raise InvalidLink
     return link, user
+
+
+def _opens(link: LinkToken, user: User) -> bool:
+    """An invitation is for whoever never had a password: invited, or activated by an administrator since."""
+    if link.purpose == "invitation":
+        return user.password_hash is None and user.status in ("invited", "active")
+    return user.status == "active"

@@ -157,6 +157,8 @@ def _register_again(core: Core, tx: Tx, known: User, wish: _Wish, actor: Actor) 
         _mail_activation(core, tx, known)
     elif known.status == "active" and _mails.may_mail(core, tx, "already_registered", known.email_key):
         _mails.queue_mail(core, tx, "already_registered", address=known.email, user_id=known.id)
+    elif known.status == "invited" and _mails.may_mail(core, tx, "invitation", known.email_key):
+        _mails.queue_invitation_mail(core, tx, known)
 
 
 def _register_active(
@@ -196,7 +198,7 @@ def _changed(known: User, met: User | None) -> bool:
 
 def _find_link(core: Core, token: str) -> tuple[LinkToken, User]:
     with core.read() as tx:
-        link = tx.link_tokens.by_digest("activation", digest(token))
+        link = tx.link_tokens.by_digest(digest(token), "activation")
         user = tx.users.by_id(link.user_id) if link else None
     if link is None or user is None or not link.lives(core.clock.now()) or user.status != "pending":
         raise InvalidLink

@@ -17,12 +17,13 @@ from usersvc.errors import (
     SessionNotFound,
     TokenExpired,
     TokenReused,
+    UserNotFound,
 )
 from usersvc.repositories.sessions import Session
 from usersvc.repositories.users import User
 from usersvc.security.secrets import digest
 from usersvc.security.tokens import RefreshClaims
-from usersvc.services import _mails
+from usersvc.services import _mails, authorization
 from usersvc.services.actor import PERMISSIONS, Actor
 
 
@@ -62,7 +63,7 @@ def refresh(core: Core, *, refresh_token: str, actor: Actor) -> TokenPair:
         if claims.expires_at <= tx.now.timestamp():
             raise TokenExpired
         user, session = _find(tx, claims)
-        if session.ended_at is not None or session.expires_at <= tx.now or user.status != "active":
+        if user.status != "active" or not session.lives(tx.now):
             raise SessionEnded
         session = _step(core, tx, session, claims, actor)
     return mint(core, user, session, claims.rnd, at=tx.now)
@@ -94,13 +95,20 @@ def list_own(core: Core, *, actor: Actor) -> list[SessionView]:
     """The living sessions of the actor, the most recently used first."""
     if actor.user_id is None:
         raise SessionEnded
-    return list_of(core, user_id=actor.user_id, actor=actor)
+    with core.read() as tx:
+        return _living(tx, actor.user_id, actor)
 
 
 def list_of(core: Core, *, user_id: UUID, actor: Actor) -> list[SessionView]:
-    """The living sessions of a user, the most recently used first."""
+    """The living sessions of somebody, the most recently used first. Raises Forbidden, UserNotFound."""
     with core.read() as tx:
-        found = tx.sessions.living(user_id, at=tx.now)
+        authorization.require(tx, actor, "users:read")
+        if tx.users.by_id(user_id) is None:
+            raise UserNotFound
+        return _living(tx, user_id, actor)
+
+
+def _living(tx: Tx, user_id: UUID, actor: Actor) -> list[SessionView]:
     return [
         SessionView(
             id=session.id,
@@ -110,7 +118,7 @@ def list_of(core: Core, *, user_id: UUID, actor: Actor) -> list[SessionView]:
             last_used_at=session.last_used_at,
             current=session.id == actor.session_id,
         )
-        for session in found
+        for session in tx.sessions.living(user_id, at=tx.now)
     ]
 
 
@@ -125,8 +133,13 @@ def end_own(core: Core, *, session_id: UUID, actor: Actor) -> None:
 
 
 def revoke_all(core: Core, *, user_id: UUID, actor: Actor) -> int:
-    """End all sessions of somebody else's account; how many those were."""
+    """End all sessions of somebody; how many those were. Raises Forbidden, UserNotFound."""
     with core.write() as tx:
+        authorization.require(tx, actor, "users:write")
+        user = tx.users.by_id(user_id)
+        if user is None:
+            raise UserNotFound
+        authorization.require_over(tx, actor, user)
         ended = tx.sessions.end_all(user_id, "revoked", at=tx.now)
         tx.audit(actor, "session.revoked_all", target=user_id, sessions=ended)
     return ended

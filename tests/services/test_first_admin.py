@@ -31,13 +31,13 @@ from usersvc.errors import (
     UsernameTaken,
     WeakPassword,
 )
-from usersvc.services import admin, registration
+from usersvc.services import first_admin, registration
 from usersvc.services.accounts import Account
 from usersvc.services.actor import Actor
 from usersvc.services.authentication import authenticate
 
 OPERATOR = Actor.operator("tester")
-create_admin = partial(admin.create_admin, actor=OPERATOR)
+create_admin = partial(first_admin.create_admin, actor=OPERATOR)
 
 
 def test_a_new_address_becomes_an_active_administrator(core: Core) -> None:
@@ -176,7 +176,7 @@ def test_a_deactivated_account_is_not_promoted(core: Core) -> None:
     with pytest.raises(NotActive):
         create_admin(core, email=EMAIL, password=PASSWORD)
     with pytest.raises(NotActive):
-        admin.plan_admin(core, email=EMAIL)
+        first_admin.plan_admin(core, email=EMAIL)
     assert user_row(core) == before
 
 
@@ -194,7 +194,7 @@ def test_a_weak_password_is_refused_as_everywhere(core: Core, password: str | No
     with watching_hashes(core) as (watched, pool), pytest.raises(WeakPassword):
         create_admin(watched, email=EMAIL, password=password)
     assert pool.jobs == 0
-    assert not admin.there_is_an_admin(core)
+    assert not first_admin.there_is_an_admin(core)
 
 
 def test_what_is_no_address_or_username_is_refused(core: Core) -> None:
@@ -202,7 +202,7 @@ def test_what_is_no_address_or_username_is_refused(core: Core) -> None:
         create_admin(core, email="root", password=PASSWORD)
     with pytest.raises(InvalidUsername):
         create_admin(core, email=EMAIL, password=PASSWORD, username="a b")
-    assert not admin.there_is_an_admin(core)
+    assert not first_admin.there_is_an_admin(core)
 
 
 def test_a_taken_username_is_refused_for_a_new_account(core: Core) -> None:
@@ -229,25 +229,25 @@ def test_a_username_that_a_pending_account_wishes_for_is_free(core: Core) -> Non
 
 
 def test_the_plan_tells_what_would_happen_and_changes_nothing(core: Core) -> None:
-    plan = admin.plan_admin(core, email="Ada@Example.org")
+    plan = first_admin.plan_admin(core, email="Ada@Example.org")
     assert (plan.email, plan.existing, plan.needs_password) == ("Ada@example.org", None, True)
     pending(core)
-    plan = admin.plan_admin(core, email=EMAIL)
+    plan = first_admin.plan_admin(core, email=EMAIL)
     assert plan.existing == Account.of(user_row(core))
     assert plan.needs_password
     rewrite_user(core, status="active", activated_at=core.clock.now())  # without the way through the mail
-    assert not admin.plan_admin(core, email=EMAIL).needs_password
+    assert not first_admin.plan_admin(core, email=EMAIL).needs_password
     assert user_row(core).role == "user"
 
 
 def test_there_is_an_admin_once_one_is_active(core: Core) -> None:
-    assert not admin.there_is_an_admin(core)
+    assert not first_admin.there_is_an_admin(core)
     active(core)
-    assert not admin.there_is_an_admin(core)
+    assert not first_admin.there_is_an_admin(core)
     an_admin(core)
-    assert admin.there_is_an_admin(core)
+    assert first_admin.there_is_an_admin(core)
     rewrite_user(core, "root@example.org", status="deactivated")  # deactivating is not written yet
-    assert not admin.there_is_an_admin(core)
+    assert not first_admin.there_is_an_admin(core)
 
 
 def test_one_address_made_administrator_several_times_at_once_is_one_account(core: Core) -> None:

@@ -1,0 +1,64 @@
+"""What an operator does to accounts: the same use cases that administrators have over HTTP."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from usersvc.cli.opening import opened, operator
+from usersvc.cli.output import Who
+from usersvc.services import accounts, admin, invitations
+
+
+class Role(StrEnum):
+    USER = "user"
+    MODERATOR = "moderator"
+    ADMIN = "admin"
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (invite_user, set_role, activate, deactivate):
+        app.command(rich_help_panel="Users")(command)
+
+
+def invite_user(
+    ctx: typer.Context,
+    email: Annotated[str, typer.Argument(metavar="EMAIL", help="Address of the person.")],
+    role: Annotated[Role, typer.Option(help="The role of the account.")] = Role.USER,
+    username: Annotated[str | None, typer.Option(help="A username for the account.")] = None,
+) -> None:
+    """Make an account for somebody and mail a link to choose its password."""
+    with opened(ctx) as core:
+        made = invitations.invite(core, email=email, role=role, username=username, actor=operator())
+    typer.echo(f"A worker mails the invitation to {made.email} within a minute.")
+
+
+def set_role(
+    ctx: typer.Context,
+    user: Who,
+    role: Annotated[Role, typer.Argument(metavar="ROLE", help="user, moderator or admin.")],
+) -> None:
+    """Give an account another role."""
+    with opened(ctx) as core:
+        account = accounts.find(core, name=user, actor=operator())
+        changed = admin.set_role(core, user_id=account.id, role=role, actor=operator())
+    same = " already" if account.role == changed.role else " now"
+    typer.echo(f"{changed.email} has the role {changed.role}{same}.")
+
+
+def activate(ctx: typer.Context, user: Who) -> None:
+    """Let an account in. One that was never active gets a link to choose a password by mail."""
+    with opened(ctx) as core:
+        account = accounts.find(core, name=user, actor=operator())
+        changed = admin.activate(core, user_id=account.id, actor=operator())
+    same = " already" if account.is_active else " now"
+    typer.echo(f"{changed.email} is active{same}.")
+
+
+def deactivate(ctx: typer.Context, user: Who) -> None:
+    """Shut an account out: its row stays, its sessions and links end at once."""
+    with opened(ctx) as core:
+        account = accounts.find(core, name=user, actor=operator())
+        changed = admin.deactivate(core, user_id=account.id, actor=operator())
+    same = " already" if account.status == changed.status else " now"
+    typer.echo(f"{changed.email} is deactivated{same}.")

@@ -1,0 +1,74 @@
+"""The users as a list: searched, filtered, sorted, page by page.
+
+A page begins after the last user of the one before, wherever that is, so that page 20,000 costs what
+page 1 costs, and nobody is shown twice or left out because others came or went in between.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, get_args
+from uuid import UUID
+
+from usersvc.core import Core
+from usersvc.errors import InvalidCursor
+from usersvc.repositories.directory import Filters, Place
+from usersvc.repositories.users import User
+from usersvc.security import cursors
+from usersvc.services import authorization
+from usersvc.services.accounts import Account
+from usersvc.services.actor import Actor
+
+Sort = Literal["created_at", "-created_at", "email", "-email"]
+SORTS: tuple[Sort, ...] = get_args(Sort)
+MOST = 100
+
+_CURSORS = "users"
+
+
+@dataclass(frozen=True)
+class Page:
+    accounts: list[Account]
+    next_cursor: str | None
+    """Where the next page begins; None after the last one."""
+
+
+def list_users(
+    core: Core,
+    *,
+    actor: Actor,
+    q: str | None = None,
+    role: str | None = None,
+    status: str | None = None,
+    sort: Sort = "created_at",
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page:
+    """One page of the users whose address or username begins with `q`, at most `MOST` of them.
+
+    Raises Forbidden; InvalidCursor for one that did not come with this sort and these filters.
+    """
+    filters = Filters(q.lower() if q else None, role, status)
+    after = _place(core, cursor, sort, filters) if cursor else None
+    with core.read() as tx:
+        authorization.require(tx, actor, "users:read")
+        found = tx.directory.page(filters, sort=sort, after=after, limit=min(limit, MOST) + 1)
+    shown = found[: min(limit, MOST)]
+    next_cursor = _cursor(core, shown[-1], sort, filters) if len(found) > len(shown) else None
+    return Page([Account.of(user) for user in shown], next_cursor)
+
+
+def _cursor(core: Core, last: User, sort: Sort, filters: Filters) -> str:
+    value = last.email_key if sort.endswith("email") else last.created_at.isoformat()
+    payload = {"sort": sort, "filters": filters.fingerprint, "value": value, "id": last.id.hex}
+    return cursors.seal(core.key_ring, _CURSORS, payload)
+
+
+def _place(core: Core, cursor: str, sort: Sort, filters: Filters) -> Place:
+    try:
+        payload = cursors.unseal(core.key_ring, _CURSORS, cursor)
+    except cursors.BrokenCursor:
+        raise InvalidCursor from None
+    if payload["sort"] != sort or payload["filters"] != filters.fingerprint:
+        raise InvalidCursor
+    value = payload["value"] if sort.endswith("email") else datetime.fromisoformat(payload["value"])
+    return Place(value, UUID(payload["id"]))
