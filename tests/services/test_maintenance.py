@@ -357,6 +357,39 @@ def test_a_purge_that_is_stopped_has_done_what_it_said(core: Core, monkeypatch: 
     assert purge(core)["sessions"] == 4
 
 
+def test_the_write_ahead_log_does_not_grow_with_what_is_purged(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "BATCH", 10)
+    monkeypatch.setattr(maintenance, "LOG_BYTES", 64 * 1024)
+    monkeypatch.setattr(maintenance, "PAUSE_SECONDS", 0)
+    _fill(core, 200)
+    log = core.database.path.with_name("usersvc.db-wal")
+    core.database.checkpoint(above_bytes=0)
+    assert log.stat().st_size == 0
+    seen = []
+    purge(core, progress=lambda *_: seen.append(log.stat().st_size))
+    # One batch is added before it is looked at again.
+    assert max(seen) < 64 * 1024 * 3
+
+
+def test_a_checkpoint_gives_way_to_a_writer_and_to_a_reader(core: Core) -> None:
+    _fill(core, 20)
+    log = core.database.path.with_name("usersvc.db-wal")
+    with core.write():
+        core.database.checkpoint(above_bytes=0)
+        assert log.stat().st_size > 0
+    with core.read() as tx:
+        assert tx.users.by_email_key("nobody") is None
+        with core.write() as another:
+            another.audit(STRANGER, "test.happened")
+        core.database.checkpoint(above_bytes=0)
+        assert log.stat().st_size > 0
+    core.database.checkpoint(above_bytes=0)
+    assert log.stat().st_size == 0
+    assert len(audit_rows(core, "test.happened")) == 21
+
+
 def test_a68_counts_are_kept_and_the_purge_is_one_audit_entry(core: Core, clock: MovedClock) -> None:
     pending(core)
     clock.move(days=8)

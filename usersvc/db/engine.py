@@ -26,6 +26,7 @@ from usersvc.errors import DatabaseBusy, DatabaseUnavailable, DomainError
 WRITE_WAIT_SECONDS = 3.0
 # More than all threads of a process together, so that taking a reader never waits.
 _READERS = 96
+_CHECKPOINT_WAIT_MS = 100
 
 
 class FairLock:
@@ -101,6 +102,23 @@ class Database:
                 _raw(connection).execute(f"PRAGMA busy_timeout = {left}")
                 connection.begin()
                 yield connection
+        finally:
+            self._lock.release()
+
+    def checkpoint(self, *, above_bytes: int) -> None:
+        """Move the write-ahead log into the database file and empty it, where it grew above this size.
+
+        SQLite does so by itself, but starts the log anew only when no reader looks into it; while much is
+        written among many readers it would grow and grow. Waits for readers a moment, and gives up: the
+        next call tries again.
+        """
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if not log.exists() or log.stat().st_size <= above_bytes or not self._lock.acquire(0):
+            return
+        try:
+            with _facts(), self._writer.connect() as connection:
+                _raw(connection).execute(f"PRAGMA busy_timeout = {_CHECKPOINT_WAIT_MS}")
+                _raw(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
             self._lock.release()
 

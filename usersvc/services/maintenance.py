@@ -11,9 +11,11 @@ from usersvc.mail.transports import FileTransport
 from usersvc.services.actor import Actor
 
 JOB = "purge_expired"
-BATCH = 1000
-# Between two batches others get to write.
+BATCH = 200
+# Between two batches others get to write, for as long as the batch took and this long at least.
 PAUSE_SECONDS = 0.02
+# Deleting writes each page it touches into the write-ahead log: emptied in between, it stays about so small.
+LOG_BYTES = 8 * 1024 * 1024
 
 _log = logs.get("usersvc.maintenance")
 
@@ -117,13 +119,15 @@ def _count(core: Core, kind: _Purge) -> int:
 def _delete(core: Core, kind: _Purge, progress: Callable[[str, int], None]) -> int:
     total = 0
     while True:
+        begun = time.monotonic()
         with core.write() as tx:
             deleted = kind.delete(tx)
         total += deleted
         progress(kind.kind, deleted)
         if deleted < BATCH:
             return total
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(max(PAUSE_SECONDS, time.monotonic() - begun))
+        core.database.checkpoint(above_bytes=LOG_BYTES)
 
 
 def _purge_mail_files(core: Core, *, dry_run: bool) -> int:
