@@ -20,7 +20,7 @@ setup: $(READY) ## Install everything that is needed, into .venv
 run: $(READY) ## Serve on http://127.0.0.1:8000, with a database in ./data
 	@$(BIN)/usersvc serve
 
-test: $(READY) ## Run every test
+test: $(READY) chromium ## Run every test
 	$(BIN)/pytest -n auto
 
 test-fast: $(READY) ## Run the tests that start no processes
@@ -64,3 +64,16 @@ install-venv:
 	@command -v apt-get >/dev/null || { echo "This Python has no venv module: install it."; exit 1; }
 	@echo "Installing Debian's python3-venv ..."
 	@apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-venv >/dev/null
+
+# The tests open the pages in a real browser, which no Python package brings; fonts come with Debian's.
+.PHONY: chromium install-chromium
+chromium:
+	@test -z "$$CHROMIUM" || exit 0; \
+	for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	$(MAKE) --no-print-directory install-chromium
+
+install-chromium:
+	@command -v apt-get >/dev/null && { test "$$(id -u)" = 0 && sudo= || sudo="sudo -n"; } && \
+		$$sudo true 2>/dev/null && echo "Installing Debian's chromium ..." && $$sudo apt-get -qq update && \
+		$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null || \
+		{ echo "The tests need Chromium: install it, or name one with CHROMIUM=/path/to/it."; exit 1; }
