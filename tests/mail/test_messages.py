@@ -128,6 +128,16 @@ def test_the_text_part_stands_on_disk_as_it_is_read() -> None:
     assert b"Content-Transfer-Encoding: 7bit" in raw
 
 
+@pytest.mark.parametrize("length", [1, 60, 66, 100])
+def test_a_message_id_stands_on_one_line(length: int) -> None:
+    message_id = f"<{'x' * length}@example.org>"
+    message = Messages(None, sender="no-reply@example.org").render(
+        "password_changed", DATA["password_changed"], to="ada@example.org", message_id=message_id, at=AT
+    )
+    assert f"\r\nMessage-ID: {message_id}\r\n".encode() in message.as_bytes()
+    assert as_read(message)["Message-ID"] == message_id
+
+
 def test_text_beyond_ascii_arrives(folder: Path) -> None:
     (folder / "activation.txt").write_text("Grüße von {{ host }}\n\nÖffnen: {{ link }}\n", encoding="utf-8")
     message = render(templates=folder)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import EmailPolicy
 from email.utils import format_datetime, parseaddr
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,17 @@ from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
 _BUILT_IN = Path(__file__).parent / "templates"
+
+
+class _Policy(EmailPolicy):
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        """A Message-ID stays on one line: some servers replace one that begins on the next."""
+        if name.lower() == "message-id":
+            return f"{name}: {value}{self.linesep}".encode("ascii")
+        return super().fold_binary(name, value)
+
+
+_SMTP = _Policy(linesep="\r\n")
 
 
 class Messages:
@@ -42,7 +53,7 @@ class Messages:
         if not subject.strip() or not text.strip():
             raise ValueError(f"{kind}.txt gives no subject or no text")
         html = self._environment.get_template(f"{kind}.html").render(data)
-        message = EmailMessage(policy=SMTP)
+        message = EmailMessage(policy=_SMTP)
         message["From"] = _address(self._sender[1], self._sender[0])
         # An Address, not a string: a comma in a string would become a second recipient.
         message["To"] = _address(to)
