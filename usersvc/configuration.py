@@ -1,8 +1,10 @@
 """Reads the settings: the file, the variables, the flags; every mistake at once, each with its place."""
 
 import os
+import ssl
 import tomllib
 from collections.abc import Iterator, Mapping
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +187,45 @@ def _check_together(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
         yield ("server.secret_key_file",), problem
     if settings.templates_dir and (problem := _folder_problem(settings.templates_dir)):
         yield ("mail.templates_dir",), problem
+    if settings.mail.transport == "smtp":
+        yield from _check_smtp(settings)
+
+
+def _check_smtp(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What sending by SMTP needs; without it the same keys may stand there unused."""
+    mail = settings.mail
+    sender = parseaddr(mail.from_address)[1]
+    if not mail.smtp_host:
+        yield ("mail.smtp_host", "mail.transport"), "expected a mail server, such as mail.example.org"
+    if sender == "no-reply@localhost" or not sender.isascii():
+        yield (
+            ("mail.from_address", "mail.transport"),
+            "expected an address that mail servers accept, such as Example <no-reply@example.org>",
+        )
+    if mail.smtp_username and not mail.smtp_password.get_secret_value():
+        yield ("mail.smtp_password", "mail.smtp_username"), "expected beside mail.smtp_username"
+    if mail.smtp_password.get_secret_value() and not mail.smtp_username:
+        yield ("mail.smtp_username", "mail.smtp_password"), "expected beside mail.smtp_password"
+    in_the_clear = mail.smtp_security == "none" and mail.smtp_host and not is_loopback(mail.smtp_host)
+    if mail.smtp_username and in_the_clear:
+        yield (
+            ("mail.smtp_security", "mail.smtp_host"),
+            "expected starttls or tls: the password would travel in the clear",
+        )
+    if settings.smtp_ca_file and (problem := _ca_file_problem(settings.smtp_ca_file)):
+        yield ("mail.smtp_ca_file",), problem
+
+
+def _ca_file_problem(path: Path) -> str | None:
+    if not path.is_file():
+        return f"there is no file {path}"
+    if open_to_others(path, reading=False):
+        return f"others can write {path}: chmod o-w it"
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError:
+        return f"{path} cannot be read as certificates in PEM form"
+    return None
 
 
 def _secret_file_problem(path: Path) -> str | None:

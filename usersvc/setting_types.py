@@ -13,6 +13,8 @@ _CRON_FIELD = re.compile(r"(\*|\d{1,2}(-\d{1,2})?)(,\d{1,2}(-\d{1,2})?)*")
 _CRON_STEP = re.compile(r"\*/(\d{1,2})")
 _CRON_LIMITS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _ONE_ADDRESS = re.compile(r"[^<>@,\r\n]*<[^\s<>@,]+@[^\s<>@,]+>|[^\s<>@,]+@[^\s<>@,]+")
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 _PLACEHOLDER = re.compile(
     r"change.?me|placeholder|example|your.?secret|(?<![a-z0-9])(insert|todo|x{4,})(?![a-z0-9])", re.IGNORECASE
 )
@@ -57,6 +59,12 @@ def _check_database_url(value: str) -> str:
     return value
 
 
+def _check_host(value: str) -> str:
+    if value and not _is_address(value) and not _HOST_NAME.fullmatch(value):
+        raise ValueError("expected a host alone, such as mail.example.org")
+    return value
+
+
 def _check_link(value: str) -> str:
     if value and ("{token}" not in value or not value.startswith(("http://", "https://"))):
         raise ValueError(
@@ -90,6 +98,7 @@ SecretKey = Annotated[SecretStr, AfterValidator(_check_secret)]
 Folder = Annotated[Path, BeforeValidator(_check_folder)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_check_path)]
 DatabaseUrl = Annotated[str, AfterValidator(_check_database_url)]
+Host = Annotated[str, AfterValidator(_check_host)]
 LinkPattern = Annotated[str, AfterValidator(_check_link)]
 OneAddress = Annotated[str, AfterValidator(_check_one_address)]
 Cron = Annotated[str, AfterValidator(_check_cron)]
@@ -114,12 +123,15 @@ def is_wildcard(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _is_address(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
         return False
+    return True
 
 
 def _is_http_address(text: str) -> bool:

@@ -15,6 +15,7 @@ from usersvc.setting_types import (
     Cron,
     DatabaseUrl,
     Folder,
+    Host,
     LinkPattern,
     OneAddress,
     OptionalPath,
@@ -24,6 +25,7 @@ from usersvc.setting_types import (
 )
 
 ENV_PREFIX = "USERSVC_"
+_SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
 class SettingsError(Exception):
@@ -121,11 +123,28 @@ class Registration(Table):
 
 
 class Mail(Table):
-    transport: Literal["file", "console"] = Field(
+    transport: Literal["file", "console", "smtp"] = Field(
         "file",
-        description="Where mail goes: `file` (mail/ in the data directory) or `console` (standard output).",
+        description="Where mail goes: `file` (mail/ in the data directory), `console` (standard output) "
+        "or `smtp` (a mail server, smtp_host).",
     )
     from_address: OneAddress = Field("usersvc <no-reply@localhost>", description="Sender of every mail.")
+    smtp_host: Host = Field("", description="Mail server, a name or an address.")
+    smtp_port: int = Field(
+        0, ge=0, le=65535, description="Its port. 0: 587 with starttls, 465 with tls, 25 with none."
+    )
+    smtp_username: str = Field("", description="Whom to log in as. Empty: no login.")
+    smtp_password: SecretStr = Field(SecretStr(""), description="The password of smtp_username.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls",
+        description="`starttls`, `tls` (from the first byte) or `none` (in the clear: for a relay or a mail "
+        "catcher on this machine).",
+    )
+    smtp_ca_file: OptionalPath = Field(
+        None,
+        description="File of CA certificates (PEM) that the server's may come from, besides those that "
+        "the system trusts.",
+    )
     templates_dir: OptionalPath = Field(
         None, description="Folder whose templates replace the built-in ones of the same name."
     )
@@ -241,6 +260,14 @@ class Settings(BaseSettings):
     def templates_dir(self) -> Path | None:
         return self._from_here(self.mail.templates_dir) if self.mail.templates_dir else None
 
+    @property
+    def smtp_port(self) -> int:
+        return self.mail.smtp_port or _SMTP_PORTS[self.mail.smtp_security]
+
+    @property
+    def smtp_ca_file(self) -> Path | None:
+        return self._from_here(self.mail.smtp_ca_file) if self.mail.smtp_ca_file else None
+
     def _from_here(self, path: Path) -> Path:
         base = self._file.parent if self._file else Path.cwd()
         return (base / path.expanduser()).absolute()
@@ -267,6 +294,7 @@ class Settings(BaseSettings):
             "server.secret_key_file": self.secret_key_path if own_secret else None,
             "database.url": f"sqlite:///{self.database_path}",
             "tokens.issuer": self.issuer,
+            "mail.smtp_port": self.smtp_port if self.mail.smtp_host else 0,
         }
 
 

@@ -30,6 +30,7 @@ DATA: dict[str, dict[str, Any]] = {
         "device": "Firefox on Linux",
         "logged_in_at": "2030-01-01 10:00 UTC",
     },
+    "test": {"host": "users.example.org"},
 }
 
 

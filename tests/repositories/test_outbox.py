@@ -133,6 +133,7 @@ def test_who_lost_the_lease_closes_nothing(core: Core, clock: MovedClock) -> Non
     with core.write() as tx:
         assert not tx.outbox.settle(slow, "failed", at=tx.now, error="late")
         assert not tx.outbox.retry(slow, next_attempt_at=tx.now, error="late")
+        assert not tx.outbox.put_back(slow, next_attempt_at=tx.now, give_up_at=tx.now, error="late")
     assert _stored(core, mail) == before
     with core.write() as tx:
         assert tx.outbox.settle(quick, "sent", at=tx.now)
@@ -197,6 +198,23 @@ def test_a_mail_to_be_retried_is_due_when_its_pause_is_over(core: Core, clock: M
     again = _claim(core)
     assert again
     assert again.attempts == 2
+
+
+def test_a_mail_that_is_put_back_was_not_tried_and_waits_as_long_again(core: Core, clock: MovedClock) -> None:
+    mail = _queued(core)
+    claimed = _claim(core)
+    assert claimed
+    give_up_at = claimed.give_up_at + MINUTE
+    with core.write() as tx:
+        assert tx.outbox.put_back(
+            claimed, next_attempt_at=tx.now + MINUTE, give_up_at=give_up_at, error="535 wrong password"
+        )
+    assert _stored(core, mail) == ("due", 0, None, None, "535 wrong password", None)
+    assert _claim(core) is None
+    clock.move(minutes=1)
+    again = _claim(core)
+    assert again
+    assert (again.attempts, again.give_up_at) == (1, give_up_at)
 
 
 def test_two_mails_never_share_a_message_id(core: Core) -> None:

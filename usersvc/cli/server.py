@@ -106,6 +106,17 @@ def _require_the_same_links(ctx: typer.Context, settings: Settings) -> None:
         )
 
 
+def _where_mail_goes(settings: Settings) -> str:
+    match settings.mail.transport:
+        case "smtp":
+            mail = settings.mail
+            return f"by SMTP to {mail.smtp_host}, port {settings.smtp_port} ({mail.smtp_security})"
+        case "file":
+            return f"files in {shown(settings.mail_dir)}/"
+        case "console":
+            return "console"
+
+
 def _print_banner(core: Core) -> None:
     settings = core.settings
     rows = [("API", f"{settings.public_url}/api/v1")]
@@ -114,8 +125,7 @@ def _print_banner(core: Core) -> None:
     rows.append(("Database", shown(core.database.path)))
     if is_wildcard(settings.server.host) and not settings.server.public_url:
         rows.append(("Links", f"begin with {settings.public_url}: set server.public_url for other machines"))
-    in_files = settings.mail.transport == "file"
-    rows.append(("Mail", f"files in {shown(settings.mail_dir)}/" if in_files else settings.mail.transport))
+    rows.append(("Mail", _where_mail_goes(settings)))
     if not settings.server.worker:
         rows.append(("Worker", f"none inside: run `{program()} worker`, or no mail goes out"))
     if not first_admin.there_is_an_admin(core):

@@ -1,4 +1,4 @@
-"""How a finished message leaves: as a file, to the console, or into memory for tests."""
+"""How a finished message leaves: by SMTP, as a file, to the console, or into memory for tests."""
 
 import contextlib
 import os
@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Protocol
 
 from usersvc.files import sync_folder
+from usersvc.mail.smtp import smtp_from
 from usersvc.settings import Settings
 
 
 class Transport(Protocol):
     def send(self, message: EmailMessage) -> str:
-        """Send to the one address in `To`; returns where it went, for the log. OSError: try again."""
+        """Send to the one address in `To`; returns where it went, for the log.
+
+        OSError: try again. MailRefused: never. LoginRefused: not before an operator has mended it.
+        """
         ...
 
 
@@ -80,6 +84,10 @@ class MemoryTransport:
 
 
 def transport_from(settings: Settings) -> Transport:
-    if settings.mail.transport == "console":
-        return ConsoleTransport()
-    return FileTransport(settings.mail_dir)
+    match settings.mail.transport:
+        case "smtp":
+            return smtp_from(settings)
+        case "console":
+            return ConsoleTransport()
+        case "file":
+            return FileTransport(settings.mail_dir)

@@ -65,6 +65,18 @@ class Outbox:
     def retry(self, mail: OutboxMail, *, next_attempt_at: datetime, error: str) -> bool:
         return self._settle(mail, next_attempt_at=next_attempt_at, last_error=error)
 
+    def put_back(
+        self, mail: OutboxMail, *, next_attempt_at: datetime, give_up_at: datetime, error: str
+    ) -> bool:
+        """As `retry`, but the attempt does not count."""
+        return self._settle(
+            mail,
+            attempts=mail.attempts - 1,
+            next_attempt_at=next_attempt_at,
+            give_up_at=give_up_at,
+            last_error=error,
+        )
+
     def by_id(self, mail_id: UUID) -> OutboxMail | None:
         row = self._connection.execute(select(*_COLUMNS).where(outbox.c.id == mail_id)).first()
         return OutboxMail(*row) if row else None

@@ -2,7 +2,8 @@
 
 At least once: a worker that dies after sending sends again when its lease is over, with the same
 Message-ID and the same link, so that a reader sees one mail. Never silently lost: what cannot be
-sent is retried with growing pauses for two days, and then stays as `dead`.
+sent is retried with growing pauses for two days, and then stays as `dead`; what the mail server
+refuses for good is `failed` at once.
 """
 
 import random
@@ -15,10 +16,12 @@ from jinja2 import TemplateError
 from usersvc import logs
 from usersvc.core import Core, Tx
 from usersvc.errors import DomainError
+from usersvc.mail.errors import LoginRefused, MailRefused
 from usersvc.repositories.outbox import OutboxMail
 from usersvc.services import _mails
 
 LEASE = timedelta(minutes=5)
+PAUSE_AFTER_REFUSED_LOGIN = timedelta(minutes=1)
 PAUSES = [timedelta(minutes=m) for m in (1, 5, 15, 60, 180, 360)]
 _TRIES_OF_A_BROKEN_MAIL = 5
 
@@ -29,7 +32,7 @@ def deliver_due(core: Core, *, owner: str, stopping: Callable[[], bool] = lambda
     """Send what is due, until nothing is or the process is `stopping`; how many were sent.
 
     `owner` names the worker in the leases. Any number of workers may do so at once. A mail that
-    fails is put off and stops no other one.
+    fails is put off and stops no other one; a refused login ends the run, since all would meet it.
     """
     sent = 0
     while not stopping() and _there_is_mail(core):
@@ -43,6 +46,9 @@ def deliver_due(core: Core, *, owner: str, stopping: Callable[[], bool] = lambda
                 sent += _send(core, mail)
         except DomainError:
             raise  # The database cannot be used; the lease ends by itself.
+        except LoginRefused as error:
+            _put_back(core, mail, error)
+            break
         except (
             Exception
         ) as error:  # Templates are code of others: whatever one raises concerns its mail alone.
@@ -91,18 +97,33 @@ def _drop(core: Core, mail: OutboxMail) -> None:
 
 def _put_off(core: Core, mail: OutboxMail, error: Exception) -> None:
     """Later again, or given up."""
-    reason = logs.mask_text(f"{type(error).__name__}: {error}")[:500]
+    reason = _reason(error)
+    refused = isinstance(error, MailRefused)
     # Jinja calls a missing template an OSError too.
     broken = isinstance(error, TemplateError) or not isinstance(error, OSError)
     with core.write() as tx:
         next_attempt_at = tx.now + _pause(mail.attempts)
-        if broken and mail.attempts >= _TRIES_OF_A_BROKEN_MAIL:
+        if refused or (broken and mail.attempts >= _TRIES_OF_A_BROKEN_MAIL):
             tx.outbox.settle(mail, "failed", at=tx.now, error=reason)
         elif next_attempt_at >= mail.give_up_at:
             tx.outbox.settle(mail, "dead", at=tx.now, error=reason)
         else:
             tx.outbox.retry(mail, next_attempt_at=next_attempt_at, error=reason)
     _log.warning("mail not sent", kind=mail.kind, to=mail.address, attempt=mail.attempts, error=reason)
+
+
+def _put_back(core: Core, mail: OutboxMail, error: LoginRefused) -> None:
+    """Due again soon, having lost nothing: neither an attempt nor the time since it was due."""
+    reason = _reason(error)
+    with core.write() as tx:
+        next_attempt_at = tx.now + PAUSE_AFTER_REFUSED_LOGIN
+        give_up_at = mail.give_up_at + (next_attempt_at - mail.next_attempt_at)
+        tx.outbox.put_back(mail, next_attempt_at=next_attempt_at, give_up_at=give_up_at, error=reason)
+    _log.error("mail server refused the login: no mail goes out", error=reason)
+
+
+def _reason(error: Exception) -> str:
+    return logs.mask_text(f"{type(error).__name__}: {error}")[:500]
 
 
 def _pause(attempts: int) -> timedelta:
