@@ -22,6 +22,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").
 _OF_COMMANDS = {
     "MAIL_NOT_FOUND",
     "MAIL_NOT_GIVEN_UP",
+    "MAIL_NOT_SENT",
     "ADDRESS_IN_USE",
     "NO_ADDRESS",
     "NOT_SERVING",

@@ -224,6 +224,11 @@ class SchemaTooNew(DomainError):
     message = "The database was made by a newer usersvc: install that version."
 
 
+class MailNotSent(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "The mail could not be sent."
+
+
 class AddressInUse(DomainError):
     kind = Kind.UNAVAILABLE
     message = "Something else listens on this address already."

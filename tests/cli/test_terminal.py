@@ -17,7 +17,7 @@ from usersvc.errors import Kind
 COMMANDS = [
     *("serve", "worker", "create-admin", "show-user", "reset-password", "sessions", "revoke-sessions"),
     *("list-users", "invite-user", "set-role", "activate", "deactivate"),
-    *("outbox", "retry-mail", "migrate", "purge-tokens", "check-config", "show-config"),
+    *("outbox", "retry-mail", "send-test-mail", "migrate", "purge-tokens", "check-config", "show-config"),
 ]
 
 

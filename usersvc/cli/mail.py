@@ -22,6 +22,7 @@ class Status(StrEnum):
 def add_to(app: typer.Typer) -> None:
     app.command(rich_help_panel="Mail")(outbox)
     app.command(rich_help_panel="Mail")(retry_mail)
+    app.command(rich_help_panel="Mail")(send_test_mail)
 
 
 def outbox(
@@ -48,3 +49,13 @@ def retry_mail(
     with opened(ctx) as core:
         all_mails.retry(core, mail_id=mail_id, actor=operator())
     typer.echo("A worker tries it again within a minute.")
+
+
+def send_test_mail(
+    ctx: typer.Context,
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Whom to send it to.")],
+) -> None:
+    """Send a mail now, past the outbox, to see whether the settings are right."""
+    with opened(ctx) as core:
+        where = all_mails.send_test(core, address=address, actor=operator())
+    typer.echo(f"Sent to {address}: {where}")

@@ -46,7 +46,6 @@ def queue_mail(
 ) -> None:
     """Write the mail into the outbox, where it becomes true together with the rest of the transaction."""
     mail_id = new_id(tx.now)
-    host = urlsplit(core.settings.public_url).hostname or "localhost"
     tx.outbox.insert(
         OutboxMail(
             id=mail_id,
@@ -55,7 +54,7 @@ def queue_mail(
             address=address,
             link_token_id=link_token_id,
             data=data or {},
-            message_id=f"<{mail_id}.{kind}@{host}>",
+            message_id=message_id(core, kind, mail_id),
             status="due",
             attempts=0,
             next_attempt_at=tx.now,
@@ -64,6 +63,11 @@ def queue_mail(
         )
     )
     tx.wake_worker()
+
+
+def message_id(core: Core, kind: str, mail_id: UUID) -> str:
+    host = urlsplit(core.settings.public_url).hostname or "localhost"
+    return f"<{mail_id}.{kind}@{host}>"
 
 
 def queue_activation_mail(core: Core, tx: Tx, user: User) -> None:

@@ -1,16 +1,23 @@
-"""The outbox as an operator sees it: what waits, what was given up, and another try."""
+"""Mail as an operator sees it: what waits, what was given up, another try, and a mail to test with."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
+from urllib.parse import urlsplit
 from uuid import UUID
 
+from jinja2 import TemplateError
+
+from usersvc import logs
 from usersvc.core import Core
-from usersvc.errors import MailNotFound, MailNotGivenUp
+from usersvc.errors import MailNotFound, MailNotGivenUp, MailNotSent
+from usersvc.mail.errors import LoginRefused, MailRefused
 from usersvc.repositories.outbox import OutboxMail
+from usersvc.security.secrets import new_id
 from usersvc.services import authorization
-from usersvc.services._mails import GIVE_UP_AFTER
+from usersvc.services._mails import GIVE_UP_AFTER, message_id
 from usersvc.services.actor import Actor
+from usersvc.services.names import parse_email
 
 
 @dataclass(frozen=True)
@@ -61,3 +68,30 @@ def retry(core: Core, *, mail_id: UUID, actor: Actor) -> None:
             raise MailNotGivenUp if tx.outbox.by_id(mail_id) else MailNotFound
         tx.audit(actor, "mail.retried", mail=str(mail_id))
         tx.wake_worker()
+
+
+def send_test(core: Core, *, address: str, actor: Actor) -> str:
+    """Send a mail to this address now, past the outbox; where it went.
+
+    Raises InvalidEmail, Forbidden, and MailNotSent with what the mail server said.
+    """
+    authorization.require_operator(actor)
+    to = parse_email(address, special_domains=core.settings.registration.special_domains).email
+    whom = logs.mask_text(to)
+    try:
+        where = _send_now(core, to)
+    except (OSError, MailRefused, LoginRefused, TemplateError, ValueError) as error:
+        reason = logs.mask_text(str(error))[:500]
+        with core.write() as tx:
+            tx.audit(actor, "mail.tested", outcome=MailNotSent.code, to=whom, error=reason)
+        raise MailNotSent(f"The mail could not be sent: {reason}") from None
+    with core.write() as tx:
+        tx.audit(actor, "mail.tested", to=whom, via=where)
+    return where
+
+
+def _send_now(core: Core, to: str) -> str:
+    now = core.clock.now()
+    data = {"host": urlsplit(core.settings.public_url).netloc}
+    own_id = message_id(core, "test", new_id(now))
+    return core.transport.send(core.messages.render("test", data, to=to, message_id=own_id, at=now))
