@@ -139,9 +139,9 @@ class WatchedPool(HashingPool):
         self.jobs = 0
         self.afterwards: Callable[[], object] | None = None
 
-    def run(self, job: Callable[[], Any], *, client: str | None = None) -> Any:
+    def run(self, job: Callable[[], Any], **whose: Any) -> Any:
         self.jobs += 1
-        result = super().run(job, client=client)
+        result = super().run(job, **whose)
         afterwards, self.afterwards = self.afterwards, None
         if afterwards:
             afterwards()

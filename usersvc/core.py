@@ -24,6 +24,7 @@ from usersvc.repositories.audit import Audit, AuditEntry, WhoActs
 from usersvc.repositories.directory import Directory
 from usersvc.repositories.jobs import Jobs
 from usersvc.repositories.keys import Keys
+from usersvc.repositories.known_networks import KnownNetworks
 from usersvc.repositories.link_tokens import LinkTokens
 from usersvc.repositories.outbox import Outbox
 from usersvc.repositories.sessions import Sessions
@@ -98,6 +99,10 @@ class Tx:
     @cached_property
     def audit_entries(self) -> Audit:
         return Audit(self.connection)
+
+    @cached_property
+    def known_networks(self) -> KnownNetworks:
+        return KnownNetworks(self.connection)
 
     @cached_property
     def throttle(self) -> Throttle:

@@ -191,6 +191,19 @@ class LastAdmin(DomainError):
     message = "This is the last active administrator: make another one first."
 
 
+# -- throttled: too often
+
+
+class TooManyAttempts(DomainError):
+    kind = Kind.THROTTLED
+    message = "Too many attempts from here; try again later."
+
+
+class LoginLocked(DomainError):
+    kind = Kind.THROTTLED
+    message = "Too many failed logins: this account is locked until its password is reset by mail."
+
+
 # -- unavailable: try again later, or call the operator
 
 

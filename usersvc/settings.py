@@ -164,10 +164,53 @@ class Mail(Table):
 
 
 class Throttle(Table):
+    enabled: bool = Field(
+        True, description="Whether logins, requests and mails are limited. Off is for tests of load."
+    )
+    login_attempts: int = Field(
+        5, ge=1, le=100, description="Failed logins at one address from one network, then a pause."
+    )
+    login_window_minutes: int = Field(
+        5, ge=1, le=1440, description="The minutes in which failed logins are counted."
+    )
+    login_pause_minutes: int = Field(
+        1, ge=1, le=1440, description="First pause; each further failure doubles it."
+    )
+    login_longest_pause_minutes: int = Field(15, ge=1, le=1440, description="Longest pause.")
+    network_login_attempts: int = Field(
+        30,
+        ge=1,
+        le=100_000,
+        description="Failed logins from one network (an IPv4 address or an IPv6 /64; a /48 has ten times "
+        "that), at any addresses, in login_window_minutes.",
+    )
+    account_login_attempts: int = Field(
+        100,
+        ge=10,
+        le=100_000,
+        description="Failed logins in a row at one address, from anywhere. Then its login is locked, "
+        "except for networks it has logged in from before.",
+    )
+    known_network_days: int = Field(
+        30, ge=1, le=365, description="For how long a network that an account has logged in from is known."
+    )
+    requests_per_minute: int = Field(
+        20,
+        ge=1,
+        le=100_000,
+        description="Registrations from one network in a minute; as many each of activations, resets, and "
+        "requests for an activation or reset mail.",
+    )
+    refreshes_in_five_minutes: int = Field(
+        150, ge=1, le=1_000_000, description="Refreshes from one network in five minutes."
+    )
     mail_seconds: int = Field(
         60, ge=0, le=3600, description="Pause between two mails of one kind to one address."
     )
     mails_per_hour: int = Field(5, ge=1, le=1000, description="Mails of one kind to one address in an hour.")
+    mails_per_network_and_day: int = Field(
+        100, ge=1, le=100_000, description="Requests from one network in a day that may cause a mail."
+    )
 
 
 class Retention(Table):

@@ -16,7 +16,7 @@ from usersvc.errors import Kind
 
 COMMANDS = [
     *("serve", "worker", "create-admin", "show-user", "reset-password", "sessions", "revoke-sessions"),
-    *("list-users", "invite-user", "set-role", "activate", "deactivate"),
+    *("list-users", "invite-user", "set-role", "activate", "deactivate", "unlock"),
     *("outbox", "retry-mail", "send-test-mail", "migrate", "purge-tokens", "check-config", "show-config"),
 ]
 

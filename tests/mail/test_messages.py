@@ -23,6 +23,7 @@ DATA: dict[str, dict[str, Any]] = {
     "invitation": {"host": "users.example.org", "link": LINK, "expires_at": "2030-01-05 03:04 UTC"},
     "activated": {"host": "users.example.org", "link": LINK, "expires_at": "2030-01-05 03:04 UTC"},
     "reactivated": {"host": "users.example.org"},
+    "login_locked": {"host": "users.example.org"},
     "deactivated": {"host": "users.example.org"},
     "password_changed": {"host": "users.example.org"},
     "session_ended": {

@@ -343,6 +343,7 @@ def test_r27_every_request_that_was_taken_in_is_answered_when_the_server_stops(
             except httpx2.TransportError:
                 continue
 
+    usersvc.environ["USERSVC_THROTTLE__ENABLED"] = "false"
     with usersvc.serving("--workers", workers) as server, ThreadPoolExecutor(8) as pool:
         clients = [pool.submit(until_refused, number) for number in range(8)]
         threading.Event().wait(1.5)

@@ -7,7 +7,9 @@ import pytest
 
 from tests.conftest import Make
 from usersvc.core import Core
+from usersvc.security.limits import PerWindow
 from usersvc.security.secrets import digest
+from usersvc.services._limits import Limit
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
@@ -26,7 +28,8 @@ def _take(
     pause: timedelta = MINUTE,
 ) -> bool:
     with core.write(wait=60) as tx:
-        return tx.throttle.take(kind, key, at=at, window=window, most=most, pause=pause)
+        tx.now = at
+        return Limit(kind, key, PerWindow(most, window, pause)).take(tx) is None
 
 
 def test_no_more_than_the_most_are_taken_in_a_window(core: Core) -> None:
@@ -116,7 +119,8 @@ def test_of_many_at_once_exactly_the_most_get_through(make_core: Make) -> None:
 def test_a_count_in_a_transaction_that_fails_did_not_happen(core: Core) -> None:
     try:
         with core.write() as tx:
-            assert tx.throttle.take("mail", KEY, at=NOON, window=HOUR, most=1, pause=MINUTE)
+            tx.now = NOON
+            assert Limit("mail", KEY, PerWindow(1, HOUR, MINUTE)).take(tx) is None
             raise RuntimeError
     except RuntimeError:
         pass

@@ -7,6 +7,7 @@ import hmac
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import bcrypt
 import pytest
@@ -420,9 +421,9 @@ def test_hashing_is_counted_to_the_client() -> None:
     asked: list[str | None] = []
 
     class Counting(HashingPool):
-        def run(self, job: Callable[[], object], *, client: str | None = None) -> object:  # type: ignore[override]
-            asked.append(client)
-            return super().run(job, client=client)
+        def run(self, job: Callable[[], object], **whose: Any) -> object:  # type: ignore[override]
+            asked.append(whose["client"])
+            return super().run(job, **whose)
 
     pool = Counting(threads=1)
     hasher = PasswordHasher(pool, cost=COST)

@@ -214,7 +214,8 @@ def test_a21_one_link_opened_in_parallel_activates_once(core: Core) -> None:
     assert delivered(core) == []
 
 
-def test_a21_of_several_passwords_at_once_the_winners_is_the_one_that_is_kept(core: Core) -> None:
+def test_a21_of_several_passwords_at_once_the_winners_is_the_one_that_is_kept(make_core: Make) -> None:
+    core = make_core(throttle__login_attempts=50)
     link = without_password(core)
     passwords = [f"orbit candle {number} fern" for number in range(11, 17)]
     visitors = [Actor("anonymous", ip=f"198.51.100.{number}") for number in range(6)]

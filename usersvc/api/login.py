@@ -6,7 +6,13 @@ from starlette.responses import Response
 from usersvc.api.deps import PREFIX, run
 from usersvc.api.errors import documented
 from usersvc.api.schemas import LoginIn, Success, TokenPairOut, answer
-from usersvc.errors import AccountDeactivated, AccountNotActivated, InvalidCredentials
+from usersvc.errors import (
+    AccountDeactivated,
+    AccountNotActivated,
+    InvalidCredentials,
+    LoginLocked,
+    TooManyAttempts,
+)
 from usersvc.services import login
 
 router = APIRouter(prefix=PREFIX, tags=["sessions"])
@@ -16,7 +22,9 @@ router = APIRouter(prefix=PREFIX, tags=["sessions"])
     "/auth/login",
     summary="Log in",
     response_model=Success[TokenPairOut],
-    responses=documented(AccountDeactivated, AccountNotActivated, InvalidCredentials),
+    responses=documented(
+        AccountDeactivated, AccountNotActivated, InvalidCredentials, LoginLocked, TooManyAttempts
+    ),
 )
 async def log_in(body: LoginIn, request: Request) -> Response:
     """Open a session."""

@@ -11,8 +11,10 @@ from usersvc.errors import (
     InvalidEmail,
     InvalidLink,
     InvalidToken,
+    LoginLocked,
     SessionEnded,
     TokenExpired,
+    TooManyAttempts,
     WeakPassword,
     WrongPassword,
 )
@@ -26,7 +28,7 @@ router = APIRouter(prefix=PREFIX, tags=["passwords"])
     summary="Forgot password",
     status_code=202,
     response_model=Success[None],
-    responses=documented(InvalidEmail),
+    responses=documented(InvalidEmail, TooManyAttempts),
 )
 async def forgot_password(body: EmailIn, request: Request) -> Response:
     """Ask for a link to reset the password. The answer never tells whether there will be one."""
@@ -38,7 +40,7 @@ async def forgot_password(body: EmailIn, request: Request) -> Response:
     "/auth/reset-password",
     summary="Reset password",
     response_model=Success[None],
-    responses=documented(InvalidLink, WeakPassword),
+    responses=documented(InvalidLink, TooManyAttempts, WeakPassword),
 )
 async def reset_password(body: ResetPasswordIn, request: Request) -> Response:
     """Set a new password with the token of the mailed link. It works once; every session ends."""
@@ -51,7 +53,14 @@ async def reset_password(body: ResetPasswordIn, request: Request) -> Response:
     summary="Change password",
     response_model=Success[TokenPairOut],
     responses=documented(
-        InvalidCredentials, InvalidToken, SessionEnded, TokenExpired, WeakPassword, WrongPassword
+        InvalidCredentials,
+        InvalidToken,
+        LoginLocked,
+        SessionEnded,
+        TokenExpired,
+        TooManyAttempts,
+        WeakPassword,
+        WrongPassword,
     ),
 )
 async def change_password(body: ChangePasswordIn, request: Request, bearer: BearerToken) -> Response:

@@ -13,6 +13,7 @@ from usersvc.errors import (
     InvalidUsername,
     PasswordRequired,
     RegistrationClosed,
+    TooManyAttempts,
     UsernameTaken,
     WeakPassword,
 )
@@ -29,7 +30,13 @@ router = APIRouter(prefix=PREFIX, tags=["registration"])
     responses={
         201: {"model": Success[UserOut], "description": "Where activation by mail is off: active at once."},
         **documented(
-            EmailTaken, InvalidEmail, InvalidUsername, RegistrationClosed, UsernameTaken, WeakPassword
+            EmailTaken,
+            InvalidEmail,
+            InvalidUsername,
+            RegistrationClosed,
+            TooManyAttempts,
+            UsernameTaken,
+            WeakPassword,
         ),
     },
 )
@@ -52,7 +59,7 @@ async def register(body: RegisterIn, request: Request) -> Response:
     "/auth/activate",
     summary="Activate",
     response_model=Success[UserOut],
-    responses=documented(InvalidLink, PasswordRequired, WeakPassword),
+    responses=documented(InvalidLink, PasswordRequired, TooManyAttempts, WeakPassword),
 )
 async def activate(body: ActivateIn, request: Request) -> Response:
     """Activate with the token of the mailed link. It works once."""
@@ -67,7 +74,7 @@ async def activate(body: ActivateIn, request: Request) -> Response:
     summary="Ask for another activation mail",
     status_code=202,
     response_model=Success[None],
-    responses=documented(InvalidEmail),
+    responses=documented(InvalidEmail, TooManyAttempts),
 )
 async def resend_activation(body: EmailIn, request: Request) -> Response:
     """Ask for another activation mail. The answer never tells whether there will be one."""

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from usersvc.api.deps import PREFIX, BearerToken, run, run_signed_in
 from usersvc.api.errors import documented
 from usersvc.api.schemas import RefreshTokenIn, SessionsEndedOut, Success, TokenPairOut, answer
-from usersvc.errors import InvalidToken, SessionEnded, TokenExpired, TokenReused
+from usersvc.errors import InvalidToken, SessionEnded, TokenExpired, TokenReused, TooManyAttempts
 from usersvc.services import sessions
 
 router = APIRouter(prefix=PREFIX, tags=["sessions"])
@@ -16,7 +16,7 @@ router = APIRouter(prefix=PREFIX, tags=["sessions"])
     "/auth/refresh",
     summary="Refresh",
     response_model=Success[TokenPairOut],
-    responses=documented(InvalidToken, SessionEnded, TokenExpired, TokenReused),
+    responses=documented(InvalidToken, SessionEnded, TokenExpired, TokenReused, TooManyAttempts),
 )
 async def refresh(body: RefreshTokenIn, request: Request) -> Response:
     """Get a new pair of tokens. The old refresh token is spent, but for a few seconds of grace."""

@@ -7,7 +7,7 @@ import typer
 
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Who
-from usersvc.services import accounts, admin, invitations
+from usersvc.services import accounts, admin, invitations, login
 
 
 class Role(StrEnum):
@@ -17,7 +17,7 @@ class Role(StrEnum):
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (invite_user, set_role, activate, deactivate):
+    for command in (invite_user, set_role, activate, deactivate, unlock):
         app.command(rich_help_panel="Users")(command)
 
 
@@ -62,3 +62,11 @@ def deactivate(ctx: typer.Context, user: Who) -> None:
         changed = admin.deactivate(core, user_id=account.id, actor=operator())
     same = " already" if account.status == changed.status else " now"
     typer.echo(f"{changed.email} is deactivated{same}.")
+
+
+def unlock(ctx: typer.Context, user: Who) -> None:
+    """Open a login that was locked after too many failures."""
+    with opened(ctx) as core:
+        account = accounts.find(core, name=user, actor=operator())
+        was_locked = login.unlock(core, user_id=account.id, actor=operator())
+    typer.echo(f"The login of {account.email} is open{' now' if was_locked else ' already'}.")

@@ -1,51 +1,44 @@
 """Counters of the limits. Keys are digests: the table names neither addresses nor networks."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from usersvc.db.models import throttle
 from usersvc.db.types import insert_if_absent
+from usersvc.security.limits import Counter
+
+_COLUMNS = [throttle.c[name] for name in Counter.__dataclass_fields__]
 
 
 class Throttle:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def take(
-        self, kind: str, key_digest: bytes, *, at: datetime, window: timedelta, most: int, pause: timedelta
-    ) -> bool:
-        """Count one, if fewer than `most` were counted in the window and the last is `pause` ago."""
-        same = (throttle.c.kind == kind, throttle.c.key_digest == key_digest)
-        fresh = {
-            "kind": kind,
-            "key_digest": key_digest,
-            "window_started_at": at,
-            "count": 1,
-            "level": 0,
-            "blocked_until": at + pause,
-            "expires_at": at + max(window, pause),
-        }
-        if insert_if_absent(self._connection, throttle, fresh, on=["kind", "key_digest"]):
-            return True
-        began, count, blocked_until = self._connection.execute(
-            select(throttle.c.window_started_at, throttle.c.count, throttle.c.blocked_until)
-            .where(*same)
-            .with_for_update()
-        ).one()
-        # A clock that was set far back begins anew; one that was corrected a little changes nothing.
-        within = abs(at - began) < window
-        pausing = blocked_until is not None and timedelta(0) < blocked_until - at <= 2 * pause
-        if pausing or (within and count >= most):
-            return False
-        if within:
-            fresh |= {
-                "window_started_at": began,
-                "count": count + 1,
-                "expires_at": max(began + window, at + pause),
-            }
-        self._connection.execute(update(throttle).where(*same).values(fresh))
-        return True
+    def find(self, kind: str, key_digest: bytes, *, at: datetime) -> Counter:
+        row = self._connection.execute(select(*_COLUMNS).where(*_same(kind, key_digest))).first()
+        return Counter(*row) if row else Counter.new(at)
+
+    def hold(self, kind: str, key_digest: bytes, *, at: datetime) -> Counter:
+        """The counter, which nobody else counts on before this transaction ends.
+
+        There must be a row to hold, so that two who are the first do not both find none.
+        """
+        held = select(*_COLUMNS).where(*_same(kind, key_digest)).with_for_update()
+        row = self._connection.execute(held).first()
+        if row is None:
+            fresh = {"kind": kind, "key_digest": key_digest, **vars(Counter.new(at))}
+            insert_if_absent(self._connection, throttle, fresh, on=["kind", "key_digest"])
+            row = self._connection.execute(held).one()
+        return Counter(*row)
+
+    def save(self, kind: str, key_digest: bytes, counter: Counter) -> None:
+        """Of a counter that is held."""
+        statement = update(throttle).where(*_same(kind, key_digest)).values(**vars(counter))
+        self._connection.execute(statement)
+
+    def delete(self, kind: str, key_digest: bytes) -> bool:
+        return self._connection.execute(delete(throttle).where(*_same(kind, key_digest))).rowcount == 1
 
     def count_expired(self, at: datetime) -> int:
         counted = select(func.count()).select_from(throttle).where(throttle.c.expires_at <= at)
@@ -62,3 +55,7 @@ class Throttle:
             .exists(),
         )
         return self._connection.execute(statement).rowcount
+
+
+def _same(kind: str, key_digest: bytes) -> tuple[ColumnElement[bool], ...]:
+    return throttle.c.kind == kind, throttle.c.key_digest == key_digest

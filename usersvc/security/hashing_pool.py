@@ -1,80 +1,144 @@
-"""Threads for bcrypt and nothing else, with a short queue.
+"""Turns for bcrypt, with a short queue.
 
-bcrypt holds a core for a quarter of a second, so more threads than cores only make everybody wait.
+bcrypt holds a core for a quarter of a second, so more jobs at once than cores only make everybody wait.
 Who cannot be served within the deadline is told so at once, instead of queueing without end.
 """
 
+import heapq
+import itertools
 import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
 
 from usersvc.errors import Overloaded
 
 Result = TypeVar("Result")
 
+Turn = Literal["first", "ordinary", "sign_up"]
+"""Who has logged in before from where he asks goes first; sign-ups have half of the queue at most."""
+
+
+@dataclass(order=True)
+class _Waiting:
+    rank: int
+    number: int
+    woken: threading.Event = field(default_factory=threading.Event, compare=False)
+    has_turn: bool = field(default=False, compare=False)
+
 
 class HashingPool:
-    """At most `threads` jobs run and `queue` more wait, `per_client` of them from one client."""
+    """At most `threads` jobs run and `queue` more wait, `per_client` of them from one client.
+
+    A job runs in the thread that asks for it.
+    """
 
     def __init__(self, *, threads: int, queue: int = 16, per_client: int = 2, deadline: float = 3.0) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="hashing")
         self._threads = threads
         self._most = threads + queue
+        self._most_sign_ups = max(1, self._most // 2)
         self._per_client = per_client
         self._deadline = deadline
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._clients: Counter[str | None] = Counter()
+        self._sign_ups = 0
+        self._running = 0
+        self._waiting: list[_Waiting] = []
+        self._numbers = itertools.count()
+        self._closed = False
         self._seconds = 0.25  # of a job, a moving average; only for Retry-After
 
-    def run(self, job: Callable[[], Result], *, client: str | None = None) -> Result:
-        """Run `job` on the pool and wait. `client` names whose job it is (a network); None has no bound.
+    def run(self, job: Callable[[], Result], *, client: str | None = None, turn: Turn = "ordinary") -> Result:
+        """Run `job` when its turn comes. `client` names whose job it is (a network); None has no bound.
 
-        Raises Overloaded where the queue or the client's share is full, or where no thread became
-        free within the deadline; the job has then not run. A job that began is waited for.
+        Raises Overloaded where the queue or the client's share is full, or where no turn came within
+        the deadline; the job has then not run.
         """
-        self._enter(client)
-        try:
-            future = self._executor.submit(self._timed, job)
-            return self._wait(future)
-        finally:
-            self._leave(client)
+        with self._place(client, turn):
+            self._take_turn(0 if turn == "first" else 1)
+            begun = time.monotonic()
+            try:
+                return job()
+            finally:
+                self._seconds += (time.monotonic() - begun - self._seconds) / 8
+                self._pass_on()
 
     def close(self) -> None:
-        self._executor.shutdown(wait=True, cancel_futures=True)
-
-    def _wait(self, future: Future[Result]) -> Result:
-        try:
-            return future.result(timeout=self._deadline)
-        except CancelledError:  # The process stops.
-            raise self._overloaded() from None
-        except TimeoutError:
-            if future.cancel():
-                raise self._overloaded() from None
-            return future.result()
-
-    def _timed(self, job: Callable[[], Result]) -> Result:
-        begun = time.monotonic()
-        try:
-            return job()
-        finally:
-            self._seconds += (time.monotonic() - begun - self._seconds) / 8
-
-    def _enter(self, client: str | None) -> None:
+        """Send away who waits, and come back when nothing runs any more."""
         with self._lock:
-            if self._clients.total() >= self._most:
-                raise self._overloaded()
-            if client is not None and self._clients[client] >= self._per_client:
+            self._closed = True
+            for waiting in self._waiting:
+                waiting.woken.set()
+            self._waiting.clear()
+            self._lock.wait_for(lambda: self._running == 0)
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for their turn."""
+        return len(self._waiting)
+
+    @contextmanager
+    def _place(self, client: str | None, turn: Turn) -> Iterator[None]:
+        """A place in the queue, for as long as the job waits and runs."""
+        signs_up = turn == "sign_up"
+        with self._lock:
+            shares_full = client is not None and self._clients[client] >= self._per_client
+            sign_ups_full = signs_up and self._sign_ups >= self._most_sign_ups
+            if self._clients.total() >= self._most or shares_full or sign_ups_full:
                 raise self._overloaded()
             self._clients[client] += 1
+            self._sign_ups += signs_up
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._clients[client] -= 1
+                self._clients += Counter()  # drops the zeros, so that it stays as small as the queue
+                self._sign_ups -= signs_up
 
-    def _leave(self, client: str | None) -> None:
+    def _take_turn(self, rank: int) -> None:
         with self._lock:
-            self._clients[client] -= 1
-            self._clients += Counter()  # drops the zeros, so that it stays as small as the queue
+            if self._closed:
+                raise self._overloaded()
+            if self._running < self._threads:
+                self._running += 1
+                return
+            mine = _Waiting(rank, next(self._numbers))
+            heapq.heappush(self._waiting, mine)
+        try:
+            mine.woken.wait(self._deadline)
+        except BaseException:
+            # Ctrl+C while waiting: the turn must not be given to nobody.
+            if not self._leave_queue(mine):
+                self._pass_on()
+            raise
+        if self._leave_queue(mine):
+            raise self._overloaded()
+
+    def _leave_queue(self, mine: _Waiting) -> bool:
+        """False where the turn came already."""
+        with self._lock:
+            if mine.has_turn:
+                return False
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+                heapq.heapify(self._waiting)
+            return True
+
+    def _pass_on(self) -> None:
+        """Give the turn to whoever is next."""
+        with self._lock:
+            if self._waiting:
+                following = heapq.heappop(self._waiting)
+                following.has_turn = True
+                following.woken.set()
+                return
+            self._running -= 1
+            self._lock.notify_all()
 
     def _overloaded(self) -> Overloaded:
         ahead = self._clients.total() / self._threads

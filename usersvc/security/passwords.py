@@ -18,7 +18,7 @@ from zxcvbn import zxcvbn
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from usersvc.errors import WeakPassword
-from usersvc.security.hashing_pool import HashingPool
+from usersvc.security.hashing_pool import HashingPool, Turn
 
 _LABEL = b"usersvc/password/v1"
 _SCHEME = "usersvc1"
@@ -131,20 +131,24 @@ def dummy_hash(*, cost: int) -> str:
 
 
 class PasswordHasher:
-    """Hashing and verifying on the pool; `client` is whose share of it is used. May raise Overloaded."""
+    """Hashing and verifying in turns; `client` is whose share is used. May raise Overloaded."""
 
     def __init__(self, pool: HashingPool, *, cost: int) -> None:
         self._pool = pool
         self._cost = cost
         self._dummy = dummy_hash(cost=cost)
 
-    def hash(self, password: str, *, client: str | None = None) -> str:
-        return self._pool.run(lambda: hash_password(password, cost=self._cost), client=client)
+    def hash(self, password: str, *, client: str | None = None, turn: Turn = "ordinary") -> str:
+        return self._pool.run(lambda: hash_password(password, cost=self._cost), client=client, turn=turn)
 
-    def verify(self, password: str, stored: str | None, *, client: str | None = None) -> bool:
+    def verify(
+        self, password: str, stored: str | None, *, client: str | None = None, turn: Turn = "ordinary"
+    ) -> bool:
         """Without a stored hash a dummy is verified, so that the time tells nothing; False then."""
         known = stored or self._dummy
-        matches = self._pool.run(lambda: verify_evenly(password, known, cost=self._cost), client=client)
+        matches = self._pool.run(
+            lambda: verify_evenly(password, known, cost=self._cost), client=client, turn=turn
+        )
         return matches and stored is not None
 
     def needs_rehash(self, stored: str) -> bool:

@@ -21,19 +21,6 @@ from usersvc.security.secrets import digest, keyed_digest, new_id
 GIVE_UP_AFTER = timedelta(hours=48)
 
 
-def may_mail(core: Core, tx: Tx, kind: str, email_key: str) -> bool:
-    """Count a mail of this kind to this address; False within the pause or over the hour's limit."""
-    limits = core.settings.throttle
-    return tx.throttle.take(
-        f"mail {kind}",
-        keyed_digest(core.key_ring.current(Use.THROTTLE).private, "mail", kind, email_key),
-        at=tx.now,
-        window=timedelta(hours=1),
-        most=limits.mails_per_hour,
-        pause=timedelta(seconds=limits.mail_seconds),
-    )
-
-
 def queue_mail(
     core: Core,
     tx: Tx,

@@ -38,6 +38,15 @@ class Actor:
     @property
     def network(self) -> str | None:
         """The IPv4 address or the IPv6 /64 that the actor comes from; mapped addresses count as IPv4."""
+        return self._network(64)
+
+    @property
+    def wider_network(self) -> str | None:
+        """The IPv6 /48, which one customer of a provider may have whole; None for IPv4."""
+        network = self._network(48)
+        return network if network and "/" in network else None
+
+    def _network(self, prefix: int) -> str | None:
         if self.ip is None:
             return None
         try:
@@ -47,5 +56,5 @@ class Actor:
         if isinstance(address, ipaddress.IPv6Address):
             if address.ipv4_mapped:
                 return str(address.ipv4_mapped)
-            return str(ipaddress.ip_network((address, 64), strict=False))
+            return str(ipaddress.ip_network((address, prefix), strict=False))
         return str(address)

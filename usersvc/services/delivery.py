@@ -18,7 +18,7 @@ from usersvc.core import Core, Tx
 from usersvc.errors import DomainError
 from usersvc.mail.errors import LoginRefused, MailRefused
 from usersvc.repositories.outbox import OutboxMail
-from usersvc.services import _mails
+from usersvc.services import _limits, _mails
 
 LEASE = timedelta(minutes=5)
 PAUSE_AFTER_REFUSED_LOGIN = timedelta(minutes=1)
@@ -154,7 +154,7 @@ def _resend_activation(core: Core, tx: Tx, request: OutboxMail) -> bool:
     if user is None or user.status not in ("pending", "invited"):
         return False
     kind = "activation" if user.status == "pending" else "invitation"
-    if not _mails.may_mail(core, tx, kind, user.email_key):
+    if not _limits.may_mail(core, tx, kind, user.email_key):
         return False
     _QUEUE[kind](core, tx, user)
     return True
@@ -165,7 +165,7 @@ def _forgot_password(core: Core, tx: Tx, request: OutboxMail) -> bool:
     user = tx.users.by_email_key(request.address)
     if user is None or user.status != "active":
         return _resend_activation(core, tx, request)
-    if not _mails.may_mail(core, tx, "password_reset", user.email_key):
+    if not _limits.may_mail(core, tx, "password_reset", user.email_key):
         return False
     _mails.queue_reset_mail(core, tx, user)
     return True

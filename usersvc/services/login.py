@@ -1,9 +1,9 @@
 """Logging in."""
 
 from contextlib import suppress
-from typing import NoReturn
+from uuid import UUID
 
-from usersvc.core import Core, Tx
+from usersvc.core import Core
 from usersvc.errors import (
     AccountDeactivated,
     AccountNotActivated,
@@ -12,28 +12,32 @@ from usersvc.errors import (
     InvalidEmail,
     KeepWrites,
     Overloaded,
+    UserNotFound,
 )
 from usersvc.repositories.users import User
-from usersvc.security.passwords import is_too_large
-from usersvc.services import _steps
+from usersvc.services import _steps, attempts, authorization
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email
 from usersvc.services.sessions import TokenPair, mint
+
+_FAILED = "user.login_failed"
 
 
 def log_in(core: Core, *, email: str, password: str, actor: Actor) -> TokenPair:
     """Open a session. One bcrypt, whether the address is known or not.
 
     Raises InvalidCredentials, the same for an unknown address, a wrong password and an account that
-    is not activated; AccountDeactivated, only after the right password; Overloaded.
+    is not activated; AccountDeactivated, only after the right password; TooManyAttempts, LoginLocked,
+    Overloaded.
     """
-    user = _find(core, email)
+    attempt = attempts.admit(core, email_key=_key_of(core, email), actor=actor)
+    matches = attempts.verify(core, attempt, password=password)
+    user = attempt.user
     known_hash = user.password_hash if user else None
-    matches = not is_too_large(password) and core.hasher.verify(password, known_hash, client=actor.network)
     if user is None or known_hash is None or not matches:
-        _refuse(core, user, InvalidCredentials(), actor)
+        attempts.fail(core, attempt, InvalidCredentials(), action=_FAILED)
     if user.status != "active":
-        _refuse(core, user, _not_active(core, user), actor)
+        attempts.fail(core, attempt, _not_active(core, user), action=_FAILED)
     password_hash = known_hash
     if core.hasher.needs_rehash(known_hash):
         # A right password is not refused because there is no time to store it better.
@@ -42,35 +46,37 @@ def log_in(core: Core, *, email: str, password: str, actor: Actor) -> TokenPair:
     with core.write() as tx:
         # What was verified is checked again: a reset in between makes this login one with a wrong password.
         if not tx.users.log_in(user.id, verified_hash=known_hash, password_hash=password_hash, at=tx.now):
-            _note_failure(tx, user, InvalidCredentials(), actor)
+            attempts.note_failure(core, tx, attempt, InvalidCredentials(), action=_FAILED)
             raise KeepWrites(InvalidCredentials())
         user = tx.users.by_id(user.id) or user  # The role may have changed since.
+        attempts.settle_success(core, tx, attempt)
+        attempts.remember_network(core, tx, user, actor)
         session, rnd = _steps.open_session(core, tx, user, actor)
         tx.audit(actor.signed_in(user.id, session.id), "user.logged_in", target=user.id)
     return mint(core, user, session, rnd, at=tx.now)
 
 
-def _find(core: Core, email: str) -> User | None:
+def unlock(core: Core, *, user_id: UUID, actor: Actor) -> bool:
+    """Forget the failed logins of an account; whether it was locked. Raises Forbidden, UserNotFound."""
+    with core.write() as tx:
+        authorization.require(tx, actor, "users:write")
+        user = tx.users.by_id(user_id)
+        if user is None:
+            raise UserNotFound
+        was_locked = attempts.open_login(core, tx, user, actor)
+        tx.audit(actor, "user.login_unlocked", target=user.id, was_locked=was_locked)
+    return was_locked
+
+
+def _key_of(core: Core, email: str) -> str:
+    """What is no address is limited as one that nobody has."""
     try:
-        address = parse_email(email, special_domains=core.settings.registration.special_domains)
+        return parse_email(email, special_domains=core.settings.registration.special_domains).key
     except InvalidEmail:
-        return None
-    with core.read() as tx:
-        return tx.users.by_email_key(address.key)
+        return email.strip().lower()
 
 
 def _not_active(core: Core, user: User) -> DomainError:
     if user.status == "deactivated":
         return AccountDeactivated()
     return AccountNotActivated() if core.settings.registration.tell_pending else InvalidCredentials()
-
-
-def _refuse(core: Core, user: User | None, error: DomainError, actor: Actor) -> NoReturn:
-    """Write the failure down, then raise it."""
-    with core.write() as tx:
-        _note_failure(tx, user, error, actor)
-    raise error
-
-
-def _note_failure(tx: Tx, user: User | None, error: DomainError, actor: Actor) -> None:
-    tx.audit(actor, "user.login_failed", target=user.id if user else None, outcome=error.code)

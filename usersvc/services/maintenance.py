@@ -76,6 +76,7 @@ def _kinds(core: Core) -> list[_Purge]:
         now - timedelta(days=days)
         for days in (keep.pending_days, keep.sessions_days, keep.outbox_days, keep.audit_days)
     )
+    networks = now - timedelta(days=core.settings.throttle.known_network_days)
     return [
         _Purge(
             "links",
@@ -102,6 +103,11 @@ def _kinds(core: Core) -> list[_Purge]:
             "counters",
             lambda tx: tx.throttle.count_expired(now),
             lambda tx: tx.throttle.delete_expired(now, limit=BATCH),
+        ),
+        _Purge(
+            "known_networks",
+            lambda tx: tx.known_networks.count_before(networks),
+            lambda tx: tx.known_networks.delete_before(networks, limit=BATCH),
         ),
         _Purge(
             "audit_entries",

@@ -19,9 +19,8 @@ from usersvc.errors import (
 )
 from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.users import User
-from usersvc.security.passwords import is_too_large
 from usersvc.security.secrets import digest
-from usersvc.services import _mails, _steps, authorization
+from usersvc.services import _limits, _mails, _steps, attempts, authorization
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email
 from usersvc.services.sessions import TokenPair, mint
@@ -37,7 +36,9 @@ def forgot(core: Core, *, email: str, actor: Actor) -> None:
     """Ask for a reset link; looks nobody up, a job does the rest. Raises InvalidEmail."""
     address = parse_email(email, special_domains=core.settings.registration.special_domains)
     with core.write() as tx:
-        _mails.queue_mail(core, tx, "forgot_password", address=address.key)
+        _limits.require_turn(core, tx, "forgot", actor)
+        if _limits.may_ask_for_mail(core, tx, actor):
+            _mails.queue_mail(core, tx, "forgot_password", address=address.key)
         tx.audit(actor, "password.forgotten")
 
 
@@ -47,6 +48,8 @@ def reset(core: Core, *, token: str, new_password: str, actor: Actor) -> None:
     Raises InvalidLink before anything is hashed; WeakPassword and Overloaded, after which the link
     still works.
     """
+    with core.write() as tx:
+        _limits.require_turn(core, tx, "reset", actor)
     link, user = _find_link(core, token)
     core.policy.check(new_password, email=user.email, username=user.username)
     password_hash = core.hasher.hash(new_password, client=actor.network)
@@ -58,6 +61,8 @@ def reset(core: Core, *, token: str, new_password: str, actor: Actor) -> None:
             return
         if not _replace(core, tx, user, password_hash, verifies_email=True):
             raise InvalidLink
+        # Whoever reads the mailbox is let in, however many others guessed.
+        attempts.open_login(core, tx, user, actor)
         tx.audit(actor, "password.reset", target=user.id)
 
 
@@ -101,20 +106,20 @@ def accepts_invitation(core: Core, *, token: str, actor: Actor) -> bool:
 def change(core: Core, *, current_password: str, new_password: str, actor: Actor) -> TokenPair:
     """Replace the actor's own password. Every session ends; the tokens of a new one take its place.
 
-    Raises WrongPassword, WeakPassword, Overloaded; InvalidCredentials where the password was
-    replaced by another way meanwhile.
+    The current password is an attempt as a login is one. Raises WrongPassword, WeakPassword,
+    TooManyAttempts, LoginLocked, Overloaded; InvalidCredentials where the password was replaced by
+    another way meanwhile.
     """
-    user = _find_actor(core, actor)
-    verified = user.password_hash
-    if is_too_large(current_password) or not core.hasher.verify(
-        current_password, verified, client=actor.network
-    ):
-        _refuse(core, user, actor)
+    attempt = attempts.admit(core, email_key=_find_actor(core, actor).email_key, actor=actor)
+    if attempt.user is None or not attempts.verify(core, attempt, password=current_password):
+        attempts.fail(core, attempt, WrongPassword(), action="password.change_failed")
+    user = attempt.user
     core.policy.check(new_password, email=user.email, username=user.username)
     password_hash = core.hasher.hash(new_password, client=actor.network)
     with core.write() as tx:
         if not _replace(core, tx, user, password_hash, verifies_email=False):
             raise InvalidCredentials
+        attempts.settle_success(core, tx, attempt)
         user = tx.users.by_id(user.id) or user  # The role may have changed since.
         session, rnd = _steps.open_session(core, tx, user, actor)
         tx.audit(replace(actor, session_id=session.id), "password.changed", target=user.id)
@@ -136,13 +141,6 @@ def _accept_invitation(tx: Tx, user: User, password_hash: str, actor: Actor) -> 
     if not tx.users.activate(user, email_verified_at=tx.now, password_hash=password_hash, at=tx.now):
         raise InvalidLink
     tx.audit(actor, "user.activated", target=user.id, before="invited")
-
-
-def _refuse(core: Core, user: User, actor: Actor) -> None:
-    """Write the failure down, then raise it."""
-    with core.write() as tx:
-        tx.audit(actor, "password.change_failed", target=user.id, outcome=WrongPassword.code)
-    raise WrongPassword
 
 
 def _find_actor(core: Core, actor: Actor) -> User:

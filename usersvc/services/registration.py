@@ -20,7 +20,7 @@ from usersvc.errors import (
 from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.users import User
 from usersvc.security.secrets import digest
-from usersvc.services import _mails, _steps
+from usersvc.services import _limits, _mails, _steps
 from usersvc.services.accounts import Account
 from usersvc.services.actor import Actor
 from usersvc.services.names import Address, parse_email, parse_username
@@ -45,8 +45,8 @@ def register(
 ) -> Account | None:
     """Register an address; None where a mail tells the rest, the account where activation is off.
 
-    Raises RegistrationClosed, InvalidEmail, InvalidUsername, WeakPassword, UsernameTaken, Overloaded;
-    EmailTaken only where activation is off.
+    Raises RegistrationClosed, InvalidEmail, InvalidUsername, WeakPassword, UsernameTaken, TooManyAttempts,
+    Overloaded; EmailTaken only where activation is off.
     """
     settings = core.settings.registration
     if not settings.enabled:
@@ -54,6 +54,8 @@ def register(
     address = parse_email(email, special_domains=settings.special_domains)
     username = parse_username(username) if username else None
     core.policy.check(password, email=address.email, username=username)
+    with core.write() as tx:
+        _limits.require_turn(core, tx, "register", actor)
     _require_free_username(core, username)
     if not settings.activation:
         return _register_active(core, address, username, password, actor)
@@ -68,15 +70,20 @@ def resend_activation(core: Core, *, email: str, actor: Actor) -> None:
     """Ask for another activation link; looks nobody up, a job does the rest. Raises InvalidEmail."""
     address = parse_email(email, special_domains=core.settings.registration.special_domains)
     with core.write() as tx:
-        _mails.queue_mail(core, tx, "resend_activation", address=address.key)
+        _limits.require_turn(core, tx, "resend", actor)
+        if _limits.may_ask_for_mail(core, tx, actor):
+            _mails.queue_mail(core, tx, "resend_activation", address=address.key)
         tx.audit(actor, "activation.requested")
 
 
 def activate(core: Core, *, token: str, password: str | None = None, actor: Actor) -> Account:
     """Spend an activation link. `password` counts only for an account that has none, and then must be given.
 
-    Raises InvalidLink; PasswordRequired, WeakPassword and Overloaded, after which the link still works.
+    Raises InvalidLink; PasswordRequired, WeakPassword, TooManyAttempts and Overloaded, after which the link
+    still works.
     """
+    with core.write() as tx:
+        _limits.require_turn(core, tx, "activate", actor)
     link, user = _find_link(core, token)
     password_hash = user.password_hash
     if password_hash is None:
@@ -115,9 +122,10 @@ def _hash_or_verify(core: Core, address: Address, username: str | None, password
     with core.read() as tx:
         met = tx.users.by_email_key(address.key)
     if met and _replaceable(met) and met.password_hash:
-        same = core.hasher.verify(password, met.password_hash, client=actor.network)
+        same = core.hasher.verify(password, met.password_hash, client=actor.network, turn="sign_up")
         return _Wish(address, username, None, met, same_password=same)
-    return _Wish(address, username, core.hasher.hash(password, client=actor.network), met)
+    password_hash = core.hasher.hash(password, client=actor.network, turn="sign_up")
+    return _Wish(address, username, password_hash, met)
 
 
 def _write_down(core: Core, wish: _Wish, actor: Actor, *, final: bool) -> bool:
@@ -129,15 +137,19 @@ def _write_down(core: Core, wish: _Wish, actor: Actor, *, final: bool) -> bool:
             ),
             registered_at=tx.now,
         )
+        may_mail = _limits.may_ask_for_mail(core, tx, actor)
         if wish.met is None and tx.users.insert(user):
             tx.wake_worker()
             tx.audit(actor, "user.registered", target=user.id)
-            _mail_activation(core, tx, user)
+            if may_mail:
+                _mail_activation(core, tx, user)
             return True
         known = tx.users.by_email_key(wish.address.key)
         if known is None or (_replaceable(known) and _changed(known, wish.met) and not final):
             return False
         _register_again(core, tx, known, wish, actor)
+        if may_mail:
+            _mail_again(core, tx, known)
         return True
 
 
@@ -154,17 +166,22 @@ def _register_again(core: Core, tx: Tx, known: User, wish: _Wish, actor: Actor) 
             password_hash=known.password_hash if same_person else None,
             at=tx.now,
         )
+
+
+def _mail_again(core: Core, tx: Tx, known: User) -> None:
+    """What the owner of a known address hears of it."""
+    if _replaceable(known):
         _mail_activation(core, tx, known)
-    elif known.status == "active" and _mails.may_mail(core, tx, "already_registered", known.email_key):
+    elif known.status == "active" and _limits.may_mail(core, tx, "already_registered", known.email_key):
         _mails.queue_mail(core, tx, "already_registered", address=known.email, user_id=known.id)
-    elif known.status == "invited" and _mails.may_mail(core, tx, "invitation", known.email_key):
+    elif known.status == "invited" and _limits.may_mail(core, tx, "invitation", known.email_key):
         _mails.queue_invitation_mail(core, tx, known)
 
 
 def _register_active(
     core: Core, address: Address, username: str | None, password: str, actor: Actor
 ) -> Account:
-    password_hash = core.hasher.hash(password, client=actor.network)
+    password_hash = core.hasher.hash(password, client=actor.network, turn="sign_up")
     with core.write() as tx:
         user = replace(
             _steps.new_user(tx, address, username=username, password_hash=password_hash, status="active"),
@@ -183,7 +200,7 @@ def _register_active(
 
 def _mail_activation(core: Core, tx: Tx, user: User) -> None:
     # Within the pause the older link keeps working: it dies only when a new one is on its way.
-    if _mails.may_mail(core, tx, "activation", user.email_key):
+    if _limits.may_mail(core, tx, "activation", user.email_key):
         _mails.queue_activation_mail(core, tx, user)
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from usersvc.core import Core, Tx
 from usersvc.errors import (
+    DomainError,
     InvalidToken,
     KeepWrites,
     SessionEnded,
@@ -23,7 +24,7 @@ from usersvc.repositories.sessions import Session
 from usersvc.repositories.users import User
 from usersvc.security.secrets import digest
 from usersvc.security.tokens import RefreshClaims
-from usersvc.services import _mails, authorization
+from usersvc.services import _limits, _mails, authorization
 from usersvc.services.actor import PERMISSIONS, Actor
 
 
@@ -55,17 +56,16 @@ def refresh(core: Core, *, refresh_token: str, actor: Actor) -> TokenPair:
 
     The same token sent again within the grace gets the same successor, so that parallel tabs and
     a lost answer log nobody out. Later than that it was copied: the session ends, its owner is told.
-    Raises InvalidToken, TokenExpired, SessionEnded, TokenReused. A refresh whose transaction failed
-    can be repeated.
+    Raises InvalidToken, TokenExpired, SessionEnded, TokenReused, TooManyAttempts. A refresh whose
+    transaction failed can be repeated.
     """
     claims = core.tokens.read_refresh(refresh_token)
     with core.write() as tx:
-        if claims.expires_at <= tx.now.timestamp():
-            raise TokenExpired
-        user, session = _find(tx, claims)
-        if user.status != "active" or not session.lives(tx.now):
-            raise SessionEnded
-        session = _step(core, tx, session, claims, actor)
+        _limits.require_turn(core, tx, "refresh", actor)
+        try:
+            user, session = _continue(core, tx, claims, actor)
+        except DomainError as error:
+            raise KeepWrites(error) from None  # It counts as a request, too.
     return mint(core, user, session, claims.rnd, at=tx.now)
 
 
@@ -171,6 +171,15 @@ def mint(core: Core, user: User, session: Session, rnd: str, *, at: datetime) ->
         expires_in=int((access_until - at).total_seconds()),
         refresh_expires_in=max(0, int((session.expires_at - at).total_seconds())),
     )
+
+
+def _continue(core: Core, tx: Tx, claims: RefreshClaims, actor: Actor) -> tuple[User, Session]:
+    if claims.expires_at <= tx.now.timestamp():
+        raise TokenExpired
+    user, session = _find(tx, claims)
+    if user.status != "active" or not session.lives(tx.now):
+        raise SessionEnded
+    return user, _step(core, tx, session, claims, actor)
 
 
 def _find(tx: Tx, claims: RefreshClaims) -> tuple[User, Session]:

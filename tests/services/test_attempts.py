@@ -1,0 +1,309 @@
+"""Failed logins: how many, from where, for how long, and who still gets in."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from tests.conftest import Make
+from tests.factories import (
+    EMAIL,
+    OPERATOR,
+    OTHER_PASSWORD,
+    PASSWORD,
+    STRANGER,
+    WatchedPool,
+    active,
+    audit_rows,
+    deactivated,
+    delivered,
+    invited,
+    logged_in,
+    pending,
+    together,
+    token_in,
+    watching_hashes,
+)
+from usersvc.clock import MovedClock
+from usersvc.core import Core
+from usersvc.errors import (
+    AccountDeactivated,
+    DatabaseBusy,
+    DomainError,
+    Forbidden,
+    LoginLocked,
+    Overloaded,
+    TooManyAttempts,
+    WrongPassword,
+)
+from usersvc.services import login, passwords, sessions
+from usersvc.services.actor import Actor
+
+OWNER = replace(STRANGER, ip="198.51.100.7")
+WRONG = "wrong password 123"
+
+
+def attempt(core: Core, *, email: str = EMAIL, password: str = WRONG, ip: str = "192.0.2.1") -> object:
+    """What a login gives, or the error that it raises."""
+    try:
+        return login.log_in(core, email=email, password=password, actor=replace(STRANGER, ip=ip))
+    except DomainError as error:
+        return error
+
+
+def codes(core: Core, times: int, **more: str) -> list[str]:
+    return [getattr(attempt(core, **more), "code", "in") for _ in range(times)]
+
+
+def refused_for(core: Core, **more: str) -> int:
+    """For how many seconds."""
+    error = attempt(core, **more)
+    assert isinstance(error, TooManyAttempts)
+    assert error.retry_after
+    return error.retry_after
+
+
+@pytest.mark.parametrize("make", [active, pending, invited, deactivated, lambda _: None])
+def test_a15_the_limit_is_the_same_whoever_stands_under_the_address(
+    core: Core, make: Callable[[Core], object]
+) -> None:
+    make(core)
+    assert codes(core, 7) == ["INVALID_CREDENTIALS"] * 5 + ["TOO_MANY_ATTEMPTS"] * 2
+
+
+def test_a40_the_retry_after_is_truthful_and_doubles(core: Core, clock: MovedClock) -> None:
+    active(core)
+    assert codes(core, 5) == ["INVALID_CREDENTIALS"] * 5
+    for seconds in (60, 120, 240, 480, 900, 900):
+        assert refused_for(core) == seconds
+        clock.move(seconds=seconds - 1)
+        assert refused_for(core) == 1
+        clock.move(seconds=1)
+        assert codes(core, 1) == ["INVALID_CREDENTIALS"]
+
+
+def test_a41_a_stranger_who_hammers_does_not_keep_the_owner_out(core: Core) -> None:
+    active(core)
+    codes(core, 20)
+    assert refused_for(core, password=PASSWORD) == 60
+    assert login.log_in(core, email=EMAIL, password=PASSWORD, actor=OWNER).access_token
+
+
+def test_the_right_password_begins_the_count_anew_and_gives_back_its_own_unit(core: Core) -> None:
+    active(core)
+    for _ in range(7):
+        assert codes(core, 4) == ["INVALID_CREDENTIALS"] * 4
+        assert codes(core, 1, password=PASSWORD) == ["in"]
+    # 28 failures of this network are left: two more, then it is full, whatever the address.
+    assert codes(core, 3, email="other@example.org") == ["INVALID_CREDENTIALS"] * 2 + ["TOO_MANY_ATTEMPTS"]
+
+
+def test_a44_one_failure_at_each_of_many_addresses_fills_the_network(core: Core, clock: MovedClock) -> None:
+    found = [codes(core, 1, email=f"u{number}@example.org")[0] for number in range(32)]
+    assert found == ["INVALID_CREDENTIALS"] * 30 + ["TOO_MANY_ATTEMPTS"] * 2
+    assert refused_for(core) == 300
+    clock.move(minutes=5)
+    assert codes(core, 1) == ["INVALID_CREDENTIALS"]
+
+
+@pytest.mark.parametrize(
+    ("ips", "shares"),
+    [
+        (["2001:db8::1", "2001:DB8:0:0::2", "2001:0db8:0000:0000:ffff::3"], True),
+        (["192.0.2.9", "::ffff:192.0.2.9", "::FFFF:C000:0209"], True),
+        (["2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:3::1"], False),
+    ],
+)
+def test_a43_forms_of_one_network_share_a_count(core: Core, ips: list[str], shares: bool) -> None:
+    for number in range(5):
+        codes(core, 1, ip=ips[number % len(ips)])
+    assert codes(core, 1, ip=ips[0]) == ["TOO_MANY_ATTEMPTS" if shares else "INVALID_CREDENTIALS"]
+
+
+def test_a43_a_whole_48_has_ten_times_the_limit_of_a_network(make_core: Make) -> None:
+    core = make_core(throttle__network_login_attempts=2)
+    found = [
+        codes(core, 1, email=f"u{number}@example.org", ip=f"2001:db8:0:{number:x}::1")[0]
+        for number in range(21)
+    ]
+    assert found == ["INVALID_CREDENTIALS"] * 20 + ["TOO_MANY_ATTEMPTS"]
+
+
+@pytest.mark.parametrize("spelling", ["ADA@example.org", "ada@EXAMPLE.ORG"])
+def test_a44_spellings_of_one_address_share_a_count(core: Core, spelling: str) -> None:
+    codes(core, 5)
+    assert codes(core, 1, email=spelling) == ["TOO_MANY_ATTEMPTS"]
+
+
+def test_a42_of_many_at_once_five_are_verified_and_the_right_one_late_is_not(make_core: Make) -> None:
+    cores = [make_core(), make_core()]
+    active(cores[0])
+    codes(cores[0], 5)
+    with watching_hashes(cores[1]) as (watched, pool):
+        found = together(*(partial(attempt, watched, password=PASSWORD) for _ in range(40)))
+    assert pool.jobs == 0
+    assert {getattr(answer, "code", "in") for answer in found} == {"TOO_MANY_ATTEMPTS"}
+
+
+def test_a42_parallel_guesses_on_two_cores_verify_five_and_no_more(make_core: Make) -> None:
+    active(make_core())
+    with watching_hashes(make_core()) as (one, first), watching_hashes(make_core()) as (two, second):
+        jobs = [partial(attempt, core) for core in (one, two) for _ in range(20)]
+        found = [getattr(answer, "code", "in") for answer in together(*jobs)]
+    assert first.jobs + second.jobs <= 5 + found.count("OVERLOADED")
+    assert found.count("INVALID_CREDENTIALS") <= 5
+
+
+def test_an_attempt_that_was_not_verified_is_given_back(core: Core) -> None:
+    active(core)
+    with watching_hashes(core) as (watched, pool):
+        full = WatchedPool()
+        full.close()
+        watched.hasher._pool = full
+        for _ in range(40):
+            assert isinstance(attempt(watched, password=PASSWORD), Overloaded)
+        watched.hasher._pool = pool
+        assert codes(watched, 6) == ["INVALID_CREDENTIALS"] * 5 + ["TOO_MANY_ATTEMPTS"]
+
+
+def test_a42b_a_failed_login_is_counted_and_one_that_is_refused_writes_nothing(core: Core) -> None:
+    active(core)
+    codes(core, 5)
+    with core.read() as tx:
+        before = tx.connection.exec_driver_sql("SELECT * FROM throttle ORDER BY 1, 2").all()
+    codes(core, 5)
+    with core.read() as tx:
+        assert tx.connection.exec_driver_sql("SELECT * FROM throttle ORDER BY 1, 2").all() == before
+    assert len(audit_rows(core, "user.login_failed")) == 5
+    [paused] = audit_rows(core, "user.login_paused")
+    assert paused.detail["what"] == "login"
+
+
+def test_where_the_count_cannot_be_written_nobody_gets_in(
+    core: Core,
+) -> None:
+    active(core)
+    write = core.write
+    with core.database.writing():
+        core.write = lambda **_: write(wait=0.05)  # type: ignore[method-assign]
+        assert isinstance(attempt(core, password=PASSWORD), DatabaseBusy)
+
+
+# -- locked
+
+
+def _hammered(core: Core, clock: MovedClock, failures: int) -> None:
+    """So many failures in a row, each from another network."""
+    for number in range(failures):
+        codes(core, 1, ip=f"203.0.{number // 250}.{number % 250}")
+
+
+@pytest.fixture
+def strict(make_core: Make) -> Core:
+    return make_core(throttle__account_login_attempts=10)
+
+
+def test_a_locked_login_is_open_to_networks_it_was_used_from(strict: Core, clock: MovedClock) -> None:
+    active(strict)
+    login.log_in(strict, email=EMAIL, password=PASSWORD, actor=OWNER)
+    _hammered(strict, clock, 10)
+    error = attempt(strict, password=PASSWORD, ip="192.0.2.77")
+    assert isinstance(error, LoginLocked)
+    assert error.retry_after is None
+    assert login.log_in(strict, email=EMAIL, password=PASSWORD, actor=OWNER).access_token
+
+
+def test_one_mail_a_lock_and_none_to_who_is_not_active(strict: Core, clock: MovedClock) -> None:
+    active(strict)
+    _hammered(strict, clock, 15)
+    _hammered(strict, clock, 15)
+    assert [mail["Subject"].split(" to ")[0] for mail in delivered(strict)] == ["Logging in"]
+    [locked] = audit_rows(strict, "user.login_locked")
+    assert locked.detail == {"failures": 10}
+
+
+def test_an_unknown_address_is_locked_the_same_and_nobody_is_mailed(strict: Core, clock: MovedClock) -> None:
+    _hammered(strict, clock, 10)
+    assert isinstance(attempt(strict, ip="192.0.2.77"), LoginLocked)
+    assert delivered(strict) == []
+
+
+def test_a_known_network_is_forgotten_after_its_days(strict: Core, clock: MovedClock) -> None:
+    active(strict)
+    login.log_in(strict, email=EMAIL, password=PASSWORD, actor=OWNER)
+    clock.move(days=31)
+    _hammered(strict, clock, 10)
+    assert isinstance(attempt(strict, password=PASSWORD, ip="198.51.100.7"), LoginLocked)
+
+
+def test_a41_a_reset_by_mail_opens_a_locked_login(strict: Core, clock: MovedClock) -> None:
+    active(strict)
+    _hammered(strict, clock, 10)
+    delivered(strict)
+    passwords.forgot(strict, email=EMAIL, actor=STRANGER)
+    [mail] = delivered(strict)
+    passwords.reset(strict, token=token_in(mail), new_password=OTHER_PASSWORD, actor=STRANGER)
+    assert logged_in(strict, password=OTHER_PASSWORD).access_token
+
+
+def test_an_operator_opens_a_locked_login(strict: Core, clock: MovedClock) -> None:
+    account = active(strict)
+    _hammered(strict, clock, 10)
+    with pytest.raises(Forbidden):
+        login.unlock(strict, user_id=account.id, actor=STRANGER)
+    assert login.unlock(strict, user_id=account.id, actor=OPERATOR)
+    assert not login.unlock(strict, user_id=account.id, actor=OPERATOR)
+    assert logged_in(strict).access_token
+
+
+# -- the other ways to try a password, and the other requests
+
+
+def test_a32_a_wrong_current_password_counts_as_a_failed_login(core: Core) -> None:
+    account = active(core)
+    actor = STRANGER.signed_in(account.id, account.id)
+    for _ in range(5):
+        with pytest.raises(WrongPassword):
+            passwords.change(core, current_password=WRONG, new_password=OTHER_PASSWORD, actor=actor)
+    with pytest.raises(TooManyAttempts):
+        passwords.change(core, current_password=PASSWORD, new_password=OTHER_PASSWORD, actor=actor)
+    assert codes(core, 1, password=PASSWORD) == ["TOO_MANY_ATTEMPTS"]
+
+
+def test_the_right_password_of_a_deactivated_account_counts_too(core: Core) -> None:
+    deactivated(core)
+    found = [type(attempt(core, password=PASSWORD)) for _ in range(6)]
+    assert found == [AccountDeactivated] * 5 + [TooManyAttempts]
+
+
+def test_refreshes_of_one_network_are_counted_the_refused_ones_too(make_core: Make) -> None:
+    core = make_core(throttle__refreshes_in_five_minutes=3)
+    active(core)
+    pair = logged_in(core)
+    sessions.log_out(core, refresh_token=pair.refresh_token, actor=STRANGER)
+    found = []
+    for _ in range(4):
+        with pytest.raises(DomainError) as caught:
+            sessions.refresh(core, refresh_token=pair.refresh_token, actor=STRANGER)
+        found.append(caught.value.code)
+    assert found == ["SESSION_ENDED"] * 3 + ["TOO_MANY_ATTEMPTS"]
+
+
+def test_a48_requests_that_may_cause_mail_are_limited_a_day_without_telling(make_core: Make) -> None:
+    core = make_core(throttle__mails_per_network_and_day=2)
+    active(core)
+    for number in range(5):
+        passwords.forgot(core, email=f"u{number}@example.org", actor=STRANGER)
+    passwords.forgot(core, email=EMAIL, actor=STRANGER)
+    assert delivered(core) == []
+    passwords.forgot(core, email=EMAIL, actor=OWNER)
+    assert len(delivered(core)) == 1
+
+
+def test_switched_off_nothing_is_limited(make_core: Make) -> None:
+    core = make_core(throttle__enabled=False)
+    active(core)
+    assert codes(core, 12) == ["INVALID_CREDENTIALS"] * 12
+    for _ in range(25):
+        passwords.forgot(core, email=EMAIL, actor=Actor("anonymous", ip="192.0.2.1"))

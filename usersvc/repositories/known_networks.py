@@ -1,0 +1,51 @@
+"""From which networks each account has logged in; as digests, the table names none."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from usersvc.db.models import logins_from
+from usersvc.db.types import insert_if_absent
+
+
+class KnownNetworks:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def knows(self, user_id: UUID, network_digest: bytes, *, since: datetime) -> bool:
+        """Whether the account has logged in from there since then."""
+        found = select(logins_from.c.last_at).where(
+            logins_from.c.user_id == user_id,
+            logins_from.c.network_digest == network_digest,
+            logins_from.c.last_at >= since,
+        )
+        return self._connection.execute(found).first() is not None
+
+    def remember(self, user_id: UUID, network_digest: bytes, *, at: datetime) -> None:
+        row = {"user_id": user_id, "network_digest": network_digest, "last_at": at}
+        if insert_if_absent(self._connection, logins_from, row, on=["user_id", "network_digest"]):
+            return
+        same = (logins_from.c.user_id == user_id, logins_from.c.network_digest == network_digest)
+        self._connection.execute(update(logins_from).where(*same).values(last_at=at))
+
+    def count_before(self, before: datetime) -> int:
+        counted = select(func.count()).select_from(logins_from).where(logins_from.c.last_at < before)
+        return self._connection.execute(counted).scalar_one()
+
+    def delete_before(self, before: datetime, *, limit: int) -> int:
+        chosen = (
+            select(logins_from.c.user_id, logins_from.c.network_digest)
+            .where(logins_from.c.last_at < before)
+            .limit(limit)
+        ).subquery()
+        statement = delete(logins_from).where(
+            logins_from.c.last_at < before,
+            select(chosen.c.user_id)
+            .where(
+                chosen.c.user_id == logins_from.c.user_id,
+                chosen.c.network_digest == logins_from.c.network_digest,
+            )
+            .exists(),
+        )
+        return self._connection.execute(statement).rowcount
