@@ -1,0 +1,72 @@
+"""Cursors are sealed: nobody reads one, changes one, or uses it for another list."""
+
+import base64
+
+import pytest
+
+from usersvc.security import cursors
+from usersvc.security.keys import KeyRing, Use, make_key
+
+PAYLOAD = {"value": "ada@example.org", "id": "1"}
+
+
+def _ring(*uses: Use) -> KeyRing:
+    keys = [make_key(use) for use in uses or (Use.CURSOR,)]
+    return KeyRing(keys, current=[key.kid for key in keys])
+
+
+def test_what_was_sealed_comes_back() -> None:
+    ring = _ring()
+    assert cursors.unseal(ring, "users", cursors.seal(ring, "users", PAYLOAD)) == PAYLOAD
+
+
+def test_a_cursor_goes_into_an_address_and_shows_nothing() -> None:
+    ring = _ring()
+    one, two = cursors.seal(ring, "users", PAYLOAD), cursors.seal(ring, "users", PAYLOAD)
+    assert one != two
+    kid, _, text = one.partition(".")
+    assert kid == ring.current(Use.CURSOR).kid
+    assert set(text) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+    assert b"ada" not in base64.urlsafe_b64decode(text + "==")
+
+
+def test_a_cursor_of_an_older_key_still_opens() -> None:
+    old, new = make_key(Use.CURSOR), make_key(Use.CURSOR)
+    cursor = cursors.seal(KeyRing([old], current=[old.kid]), "users", PAYLOAD)
+    assert cursors.unseal(KeyRing([old, new], current=[new.kid]), "users", cursor) == PAYLOAD
+
+
+def test_a_cursor_of_another_list_or_ring_is_broken() -> None:
+    ring = _ring()
+    cursor = cursors.seal(ring, "users", PAYLOAD)
+    with pytest.raises(cursors.BrokenCursor):
+        cursors.unseal(ring, "audit", cursor)
+    with pytest.raises(cursors.BrokenCursor):
+        cursors.unseal(_ring(), "users", cursor)
+
+
+def test_a_key_for_something_else_opens_none() -> None:
+    ring = _ring(Use.CURSOR, Use.LINK)
+    text = cursors.seal(ring, "users", PAYLOAD).partition(".")[2]
+    with pytest.raises(cursors.BrokenCursor):
+        cursors.unseal(ring, "users", f"{ring.current(Use.LINK).kid}.{text}")
+
+
+def test_every_changed_character_breaks_it() -> None:
+    ring = _ring()
+    cursor = cursors.seal(ring, "users", PAYLOAD)
+    start = cursor.index(".") + 1
+    for place in range(start, len(cursor) - 1):
+        changed = cursor[:place] + ("A" if cursor[place] != "A" else "B") + cursor[place + 1 :]
+        with pytest.raises(cursors.BrokenCursor):
+            cursors.unseal(ring, "users", changed)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "A", "AAAA", "AAAAAAAAAAAAAAAA", "====", "a b", "é", "\ud800", "x" * 9000]
+)
+def test_what_is_no_cursor_is_broken(text: str) -> None:
+    ring = _ring()
+    for cursor in (text, f"{ring.current(Use.CURSOR).kid}.{text}"):
+        with pytest.raises(cursors.BrokenCursor):
+            cursors.unseal(ring, "users", cursor)
