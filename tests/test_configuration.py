@@ -192,6 +192,7 @@ def test_every_key_can_be_set_by_its_variable(tmp_path: Path, table: str, key: s
         "server.public_url": "https://users.example.org",
         "server.secret_key": SECRET,
         "server.secret_key_file": tmp_path / "secret.key",
+        "server.trusted_proxies": "127.0.0.1, 2001:db8::/32",
         "database.url": "sqlite:///other.db",
         "sessions.idle_days": 15,
         "sessions.absolute_days": 31,

@@ -65,6 +65,16 @@ def _check_host(value: str) -> str:
     return value
 
 
+def _check_networks(value: str) -> str:
+    try:
+        for part in value.split(","):
+            if part.strip():
+                ipaddress.ip_network(part.strip())
+    except ValueError:
+        raise ValueError("expected addresses or networks such as 127.0.0.1, 10.0.0.0/8") from None
+    return value
+
+
 def _check_link(value: str) -> str:
     if value and ("{token}" not in value or not value.startswith(("http://", "https://"))):
         raise ValueError(
@@ -99,6 +109,7 @@ Folder = Annotated[Path, BeforeValidator(_check_folder)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_check_path)]
 DatabaseUrl = Annotated[str, AfterValidator(_check_database_url)]
 Host = Annotated[str, AfterValidator(_check_host)]
+Networks = Annotated[str, AfterValidator(_check_networks)]
 LinkPattern = Annotated[str, AfterValidator(_check_link)]
 OneAddress = Annotated[str, AfterValidator(_check_one_address)]
 Cron = Annotated[str, AfterValidator(_check_cron)]

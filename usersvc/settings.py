@@ -17,6 +17,7 @@ from usersvc.setting_types import (
     Folder,
     Host,
     LinkPattern,
+    Networks,
     OneAddress,
     OptionalPath,
     PublicUrl,
@@ -60,6 +61,11 @@ class Server(Table):
     )
     secret_key_file: OptionalPath = Field(
         None, description="File that holds the secret key instead, readable by its owner alone."
+    )
+    trusted_proxies: Networks = Field(
+        "",
+        description="Addresses or networks of reverse proxies, with commas between them. The client's "
+        "address is then taken from the X-Forwarded-For that they send.",
     )
     docs: bool = Field(True, description="Serve Swagger UI at /docs and the OpenAPI document.")
     worker: bool = Field(True, description="Run a worker (mail, periodic jobs) inside `usersvc serve`.")

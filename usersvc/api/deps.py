@@ -11,12 +11,16 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from usersvc import logs
+from usersvc.api.client_address import client_address, looks_like_a_proxy, networks
 from usersvc.core import Core
 from usersvc.errors import DomainError, InvalidToken, Overloaded
 from usersvc.services.actor import Actor
 from usersvc.services.authentication import authenticate
 
 Result = TypeVar("Result")
+
+_log = logs.get("usersvc.api")
 
 PREFIX = "/api/v1"
 THREAD_WAIT_SECONDS = 3.0
@@ -82,6 +86,21 @@ class Face:
         self.threads = Threads()
         self.draining = draining
         self.readiness = Readiness()
+        self.trusted = networks(core.settings.server.trusted_proxies)
+        self._told_of_a_proxy = False
+
+    def client(self, request: Request) -> str | None:
+        """The address that a request comes from."""
+        peer = request.client.host if request.client else None
+        forwarded = request.headers.getlist("x-forwarded-for")
+        if forwarded and not self.trusted and not self._told_of_a_proxy and looks_like_a_proxy(peer):
+            self._told_of_a_proxy = True
+            _log.warning(
+                "X-Forwarded-For from a peer that is not trusted: the limits count it as one client; "
+                "is it a proxy of yours? Then name it in server.trusted_proxies",
+                peer=peer,
+            )
+        return client_address(peer, forwarded, self.trusted)
 
 
 def face_of(request: Request) -> Face:
@@ -93,7 +112,7 @@ def caller(request: Request) -> Actor:
     """Whoever sent this, not known yet."""
     return Actor(
         "anonymous",
-        ip=request.client.host if request.client else None,
+        ip=face_of(request).client(request),
         user_agent=request.headers.get("user-agent"),
         request_id=request.state.request_id,
     )

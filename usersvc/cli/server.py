@@ -125,6 +125,8 @@ def _print_banner(core: Core) -> None:
     rows.append(("Database", shown(core.database.path)))
     if is_wildcard(settings.server.host) and not settings.server.public_url:
         rows.append(("Links", f"begin with {settings.public_url}: set server.public_url for other machines"))
+    if settings.public_url.startswith("https://") and not settings.server.trusted_proxies:
+        rows.append(("Proxy", "set server.trusted_proxies, or the limits count all clients as one"))
     rows.append(("Mail", _where_mail_goes(settings)))
     if not settings.server.worker:
         rows.append(("Worker", f"none inside: run `{program()} worker`, or no mail goes out"))

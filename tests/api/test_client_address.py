@@ -1,0 +1,68 @@
+"""Who a request comes from, with proxies that are trusted and with people who pretend to be one."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Client
+from tests.factories import audit_rows
+from usersvc.api.client_address import client_address, networks
+
+PROXIES = networks("127.0.0.1, 10.0.0.0/8, 2001:db8::/32")
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("198.51.100.1", ["192.0.2.1"], "198.51.100.1"),
+        ("127.0.0.1", [], "127.0.0.1"),
+        ("127.0.0.1", ["192.0.2.1"], "192.0.2.1"),
+        ("::ffff:127.0.0.1", ["192.0.2.1"], "192.0.2.1"),
+        ("127.0.0.1", ["203.0.113.66, 192.0.2.1"], "192.0.2.1"),
+        ("127.0.0.1", ["203.0.113.66", "192.0.2.1, 10.1.2.3"], "192.0.2.1"),
+        ("127.0.0.1", ["10.9.9.9, 10.1.2.3"], "10.9.9.9"),
+        ("127.0.0.1", ["192.0.2.1, nonsense"], "127.0.0.1"),
+        ("127.0.0.1", ["192.0.2.1, , 10.1.2.3"], "10.1.2.3"),
+        ("2001:db8::5", ["2A00:0:0::1"], "2a00::1"),
+        ("testclient", ["192.0.2.1"], "testclient"),
+        (None, ["192.0.2.1"], None),
+    ],
+)
+def test_a43_the_right_most_hop_that_is_no_trusted_proxy_is_the_client(
+    peer: str | None, forwarded: list[str], client: str | None
+) -> None:
+    assert client_address(peer, forwarded, PROXIES) == client
+
+
+def test_a43_nobody_is_believed_unless_he_is_named() -> None:
+    assert client_address("127.0.0.1", ["192.0.2.1"], []) == "127.0.0.1"
+
+
+def _failed_login(client: Client, **headers: str) -> None:
+    body = {"email": "ada@example.org", "password": "wrong password 123"}
+    client.post("/auth/login", json=body, headers=headers)
+
+
+@pytest.mark.parametrize(("trusted", "seen"), [("", "192.0.2.7"), ("192.0.2.0/24", "198.51.100.9")])
+def test_the_audit_and_the_limits_know_the_client(
+    make_core: Callable[..., Any], trusted: str, seen: str
+) -> None:
+    core = make_core(server__trusted_proxies=trusted)
+    _failed_login(Client(core), **{"X-Forwarded-For": "203.0.113.66, 198.51.100.9"})
+    [entry] = audit_rows(core, "user.login_failed")
+    assert entry.ip == seen
+
+
+def test_a43_other_headers_that_proxies_use_change_nothing(client: Client, core: Any) -> None:
+    for name in ("X-Real-IP", "Forwarded", "True-Client-IP", "CF-Connecting-IP"):
+        _failed_login(client, **{name: "203.0.113.66"})
+    assert {entry.ip for entry in audit_rows(core, "user.login_failed")} == {"192.0.2.7"}
+
+
+def test_a_proxy_that_nobody_named_is_told_of_once(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            _failed_login(client, **{"X-Forwarded-For": "203.0.113.66"})
+    assert sum("server.trusted_proxies" in record.getMessage() for record in caplog.records) == 1

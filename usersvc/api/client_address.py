@@ -1,0 +1,48 @@
+"""From which address a request comes: the peer's, or behind proxies that are trusted, what they say.
+
+Each proxy appends the address that it was called from to `X-Forwarded-For`; what stands further left, a
+client may have written itself. So the right-most address that is no trusted proxy is the client's.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def networks(text: str) -> list[Network]:
+    """Of the setting `server.trusted_proxies`."""
+    return [ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip()]
+
+
+def client_address(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str | None:
+    """`forwarded` are the values of all X-Forwarded-For headers, in their order."""
+    address = _parse(peer or "")
+    if address is None:
+        return peer
+    hops = [hop.strip() for value in forwarded for hop in value.split(",")]
+    while hops and _is_in(address, trusted):
+        further = _parse(hops.pop())
+        if further is None:
+            break  # Nonsense: the last proxy that can be believed is the best there is.
+        address = further
+    return str(address)
+
+
+def looks_like_a_proxy(peer: str | None) -> bool:
+    """Whether a proxy of one's own may stand there: nobody on the internet has such an address."""
+    address = _parse(peer or "")
+    return address is not None and (address.is_loopback or address.is_private)
+
+
+def _parse(text: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_in(address: Address, trusted: Sequence[Network]) -> bool:
+    return any(address.version == network.version and address in network for network in trusted)
