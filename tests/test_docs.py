@@ -2,8 +2,10 @@
 
 import re
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
+from pydantic import SecretStr
 from typer.main import get_command
 
 from usersvc.api.app import create_app
@@ -97,6 +99,48 @@ def test_settings_that_the_documents_name_exist() -> None:
     }
     assert named
     assert named <= known
+
+
+def _default_of(field: Any) -> str:
+    """The default as docs/settings.md writes it: as TOML does, and "none" for what TOML cannot say."""
+    match field.default:
+        case None:
+            return "none"
+        case bool() | int():
+            return f"`{str(field.default).lower()}`"
+        case SecretStr():
+            return f'`"{field.default.get_secret_value()}"`'
+        case _:
+            return f'`"{field.default}"`'
+
+
+_ROW_OF_A_SETTING = re.compile(r"^\| `([a-z]+\.[a-z_]+)` \| (.*?) \| (.*) \|$", re.MULTILINE)
+
+
+def test_every_setting_is_documented_once_in_its_table_with_its_default_and_no_other() -> None:
+    _, *sections = re.split(r"^## \[([a-z]+)\]$", _text("docs/settings.md"), flags=re.MULTILINE)
+    documented = [
+        (table, name, default)
+        for table, section in zip(sections[::2], sections[1::2], strict=True)
+        for name, default, _ in _ROW_OF_A_SETTING.findall(section)
+    ]
+    assert documented == [(table, f"{table}.{key}", _default_of(field)) for table, key, field in keys()]
+    assert len(_ROW_OF_A_SETTING.findall(_text("docs/settings.md"))) == len(documented)
+
+
+def test_every_setting_is_documented_with_its_limits_and_what_it_may_be() -> None:
+    meanings = {name: meaning for name, _, meaning in _ROW_OF_A_SETTING.findall(_text("docs/settings.md"))}
+    for table, key, field in keys():
+        limits = {
+            name: getattr(limit, name)
+            for limit in field.metadata
+            for name in ("ge", "le")
+            if hasattr(limit, name)
+        }
+        if limits:
+            assert meanings[f"{table}.{key}"].endswith(f" {limits['ge']} to {limits['le']}."), key
+        for value in get_args(field.annotation) if get_origin(field.annotation) is Literal else ():
+            assert f"`{value}`" in meanings[f"{table}.{key}"], key
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
