@@ -143,6 +143,63 @@ def test_every_setting_is_documented_with_its_limits_and_what_it_may_be() -> Non
             assert f"`{value}`" in meanings[f"{table}.{key}"], key
 
 
+def _sections_of_the_cli() -> dict[str, str]:
+    """What docs/cli.md says of each command, in its order; under "" what stands before the first."""
+    first, *parts = re.split(r"^### usersvc ([a-z-]+)[A-Z ]*$", _text("docs/cli.md"), flags=re.MULTILINE)
+    return {"": first} | dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def _options(parameters: list[Any]) -> set[str]:
+    return {name for parameter in parameters for name in parameter.opts if name.startswith("-")}
+
+
+def _arguments(parameters: list[Any]) -> list[str]:
+    return [str(parameter.metavar) for parameter in parameters if parameter.param_type_name == "argument"]
+
+
+def test_every_command_has_its_section_in_the_order_of_help_and_no_other() -> None:
+    assert list(_sections_of_the_cli())[1:] == list(get_command(app).commands)
+
+
+def test_every_option_is_in_the_section_of_its_command_and_no_other() -> None:
+    group = get_command(app)
+    for name, section in _sections_of_the_cli().items():
+        options = _options(group.commands[name].params if name else group.params)
+        listed = set(re.findall(r"`(--?[a-z-]+)(?: FILE)?`(?:, `(-[a-z])`)?", _tables_of(section)))
+        found = {option for pair in listed for option in pair if option}
+        found |= set(re.findall(r"`(--json)` prints it", section))
+        assert found == options, name
+
+
+def _tables_of(section: str) -> str:
+    """The first column of every table."""
+    return "\n".join(re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE))
+
+
+def test_json_is_documented_where_it_is() -> None:
+    [listed] = re.findall(r"\*\*`--json`\*\* is there on (.*?)\.", _text("docs/cli.md"), re.DOTALL)
+    commands = get_command(app).commands
+    assert re.findall(r"`([a-z-]+)`", listed) == [
+        n for n in commands if "--json" in _options(commands[n].params)
+    ]
+
+
+def test_every_argument_stands_in_the_heading_of_its_command() -> None:
+    headings = re.findall(r"^### usersvc ([a-z-]+)([A-Z ]*)$", _text("docs/cli.md"), re.MULTILINE)
+    assert {name: arguments.split() for name, arguments in headings} == {
+        name: _arguments(command.params) for name, command in get_command(app).commands.items()
+    }
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_that_the_documents_name_exist(document: Path) -> None:
+    named = re.findall(r"`usersvc ([a-z][a-z-]+)", document.read_text(encoding="utf-8"))
+    named += re.findall(
+        r"^    \$ .*\busersvc ([a-z][a-z-]+)", document.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert set(named) <= set(get_command(app).commands)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)", document.read_text(encoding="utf-8")):
