@@ -1,6 +1,8 @@
 """The documents are true: commands, routes, codes, kinds of mail and links in them are those of the code."""
 
+import os
 import re
+import textwrap
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -198,6 +200,37 @@ def test_commands_that_the_documents_name_exist(document: Path) -> None:
         r"^    \$ .*\busersvc ([a-z][a-z-]+)", document.read_text(encoding="utf-8"), re.MULTILINE
     )
     assert set(named) <= set(get_command(app).commands)
+
+
+def test_the_program_in_extending_runs_and_prints_what_stands_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [(program, printed)] = re.findall(
+        r"^```python\n(.*?)^```\n\nIt prints:\n\n((?:    [^\n]*\n)+)",
+        _text("docs/extending.md"),
+        re.DOTALL | re.MULTILINE,
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.upper().startswith("USERSVC_")]:
+        monkeypatch.delenv(name)
+    exec(compile(program, "docs/extending.md", "exec"), {})
+    assert capsys.readouterr().out == textwrap.dedent(printed)
+    assert (tmp_path / "data" / "usersvc.db").exists()
+
+
+def test_routes_codes_files_and_tests_that_extending_names_exist(core: Core) -> None:
+    text = _text("docs/extending.md")
+    paths = create_app(core)._app.openapi()["paths"]
+    routes = re.findall(r"`([A-Z]+) (/\S+)`", text)
+    assert routes
+    for method, path in routes:
+        assert method.lower() in paths[PREFIX + path]
+    codes = set(re.findall(r"`([A-Z]+_[A-Z_]+)`", text))
+    assert codes <= set(CODES)
+    for path in re.findall(r"`((?:usersvc|tests|docs)/[\w/.]*)", text):
+        assert (ROOT / path).exists(), path
+    for path, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text):
+        assert f"def {test}(" in _text(path)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
