@@ -48,7 +48,7 @@ def list_users(
     Raises Forbidden; InvalidCursor for one that did not come with this sort and these filters.
     """
     filters = Filters(q.lower() if q else None, role, status)
-    after = _place(core, cursor, sort, filters) if cursor else None
+    after = _place(core, cursor, sort, filters) if cursor is not None else None
     with core.read() as tx:
         authorization.require(tx, actor, "users:read")
         found = tx.directory.page(filters, sort=sort, after=after, limit=min(limit, MOST) + 1)
