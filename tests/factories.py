@@ -26,6 +26,7 @@ from usersvc.security.hashing_pool import HashingPool
 from usersvc.services import admin, delivery, first_admin, invitations, login, registration
 from usersvc.services.accounts import Account
 from usersvc.services.actor import Actor
+from usersvc.services.authentication import authenticate
 from usersvc.services.sessions import TokenPair
 
 EMAIL = "ada@example.org"
@@ -87,6 +88,12 @@ def deactivated(core: Core, email: str = EMAIL, password: str = PASSWORD, **more
     found = admin.deactivate(core, user_id=account.id, actor=OPERATOR)
     delivered(core)
     return found
+
+
+def signed_in(core: Core, email: str = EMAIL, password: str = PASSWORD) -> Actor:
+    """Who this account is to a use case once its access token was looked at."""
+    token = logged_in(core, email, password).access_token
+    return authenticate(core, access_token=token, actor=STRANGER)[0]
 
 
 def logged_in(core: Core, email: str = EMAIL, password: str = PASSWORD) -> TokenPair:
