@@ -61,6 +61,21 @@ def test_the_password_is_asked_for_twice_and_never_shown(tmp_path: Path) -> None
 
 
 @pytest.mark.process
+def test_ctrl_c_at_a_question_changes_nothing_and_exits_with_1(tmp_path: Path) -> None:
+    usersvc = Usersvc(tmp_path)
+    usersvc.run("create-admin", EMAIL, "--password-stdin", text=PASSWORD)
+    terminal = _on_a_terminal(usersvc, "create-admin", "root@example.org")
+    terminal.expect_exact("Password: ")
+    terminal.waitnoecho()
+    terminal.sendintr()
+    code, shown = _end(terminal)
+    assert code == 1
+    assert "Aborted." in shown
+    assert "Traceback" not in shown
+    assert "root@example.org" not in usersvc.run("list-users").stdout
+
+
+@pytest.mark.process
 def test_serve_greets_a_person_with_what_to_do_next_and_stops_at_ctrl_c(tmp_path: Path) -> None:
     usersvc = Usersvc(tmp_path)
     terminal = _on_a_terminal(usersvc, "serve")
