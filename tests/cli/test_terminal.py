@@ -6,19 +6,16 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from typer.main import get_command
 
 from tests.cli.conftest import Run
 from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD
 from tests.processes import USERSVC, Usersvc
 from usersvc import __version__
-from usersvc.cli.app import EXIT
+from usersvc.cli.app import EXIT, app
 from usersvc.errors import Kind
 
-COMMANDS = [
-    *("serve", "worker", "create-admin", "show-user", "reset-password", "sessions", "revoke-sessions"),
-    *("list-users", "invite-user", "set-role", "activate", "deactivate", "unlock"),
-    *("outbox", "retry-mail", "send-test-mail", "migrate", "purge-tokens", "check-config", "show-config"),
-]
+COMMANDS = sorted(get_command(app).commands)
 
 
 def _on_a_terminal(usersvc: Usersvc, *arguments: str) -> pexpect.spawn:
