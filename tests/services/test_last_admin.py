@@ -136,6 +136,7 @@ def _round(cores: list[Core], admins: dict[str, Actor]) -> list[object]:
     return together(*jobs)
 
 
+@pytest.mark.process  # not that fast: many rounds
 def test_a53_threads_of_two_processes_shut_each_other_out(make_core: Make, admins: dict[str, Actor]) -> None:
     """Two cores on one file are what two processes are."""
     cores = [make_core(), make_core()]
@@ -156,6 +157,7 @@ def test_a53_threads_of_two_processes_shut_each_other_out(make_core: Make, admin
     assert refused > 5, "the rule was hardly ever what decided"
 
 
+@pytest.mark.process  # not that fast: many rounds
 def test_a53_two_at_once_of_whom_each_would_leave_none(make_core: Make) -> None:
     cores = [make_core(), make_core()]
     for email in NAMES[:2]:
@@ -168,6 +170,7 @@ def test_a53_two_at_once_of_whom_each_would_leave_none(make_core: Make) -> None:
         _all_back(cores[0])
 
 
+@pytest.mark.process  # not that fast: many rounds
 def test_a53_while_one_goes_another_one_comes(make_core: Make) -> None:
     """Whoever is being let in counts once he is in, not before."""
     cores = [make_core(), make_core()]
