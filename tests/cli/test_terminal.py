@@ -160,3 +160,11 @@ def test_a_bug_shows_a_traceback_without_local_variables_and_exits_with_1(tmp_pa
     assert found.returncode == 1
     assert "ZeroDivisionError: a bug" in found.stderr
     assert PASSWORD not in found.stderr
+
+
+@pytest.mark.process
+def test_bytes_that_are_no_text_are_refused_in_one_line(tmp_path: Path) -> None:
+    for arguments in ([b"show-user", b"\xff"], [b"list-users", b"--query", b"\xff"]):
+        command = [*(part.encode() for part in USERSVC), *arguments]
+        found = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False)
+        assert (found.returncode, found.stderr) == (2, b"Error: an argument is not text in UTF-8.\n")

@@ -1,5 +1,6 @@
 """The commands put together, and the one place that turns a fact into an exit code."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,4 +90,10 @@ configuration.add_to(app)
 
 
 def main() -> None:
+    try:
+        "".join(sys.argv).encode()
+    except UnicodeEncodeError:
+        # Bytes that are no text in the encoding of this system; no name or setting can be meant.
+        typer.echo("Error: an argument is not text in UTF-8.", err=True)
+        sys.exit(2)
     app()
