@@ -74,7 +74,7 @@ def serve(
 
 def worker(
     ctx: typer.Context,
-    threads: Annotated[int, typer.Option(min=1, max=32, help="Mails sent at the same time.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=32, help="Tasks done at the same time.")] = 2,
 ) -> None:
     """Send mail and run the periodic jobs, apart from the API."""
     from usersvc.jobs.queue import make_queue

@@ -8,7 +8,7 @@ from huey.api import Huey, crontab
 
 from usersvc import logs
 from usersvc.core import Core
-from usersvc.services import delivery, maintenance
+from usersvc.services import delivery, health, maintenance
 from usersvc.services.actor import Actor
 
 _PURGER = Actor.job("purge_expired")
@@ -35,6 +35,7 @@ def register(queue: Huey, core: Core, *, owner: str, stopping: Callable[[], bool
 
     @queue.periodic_task(crontab(), name="sweep_outbox")
     def sweep_outbox() -> None:
+        health.beat(core)
         delivery.deliver_due(core, owner=owner, stopping=stopping)
 
     schedule = _schedule(core)
@@ -45,6 +46,7 @@ def register(queue: Huey, core: Core, *, owner: str, stopping: Callable[[], bool
 
     @queue.task(name="catch_up")
     def catch_up() -> None:
+        health.beat(core)
         _purge_missed_slot(core, schedule)
 
     return Tasks(deliver_outbox, catch_up)

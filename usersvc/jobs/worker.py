@@ -29,9 +29,9 @@ class _Consumer(Consumer):
 
 
 class Worker:
-    """Mail and periodic jobs of one process, on `threads` threads."""
+    """Mail and periodic jobs of one process, on `threads` threads; two, so that a purge holds up no mail."""
 
-    def __init__(self, core: Core, queue: Huey, *, threads: int = 1) -> None:
+    def __init__(self, core: Core, queue: Huey, *, threads: int = 2) -> None:
         self._stopping = threading.Event()
         owner = f"{socket.gethostname()[:40]}:{os.getpid()}"
         self._tasks = register(queue, core, owner=owner, stopping=self._stopping.is_set)

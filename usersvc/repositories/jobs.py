@@ -9,6 +9,9 @@ from sqlalchemy import ColumnElement, Connection, or_, select, update
 from usersvc.db.models import jobs
 from usersvc.db.types import insert_if_absent
 
+_WORKER = "worker"
+_BETWEEN_BEATS = timedelta(seconds=30)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -26,6 +29,18 @@ class Jobs:
         columns = [jobs.c[field] for field in Job.__dataclass_fields__]
         row = self._connection.execute(select(*columns).where(jobs.c.name == name)).first()
         return Job(*row) if row else None
+
+    def beat(self, *, at: datetime) -> None:
+        """A worker lives. Told at every mail, written every half minute."""
+        self._ensure(_WORKER)
+        stale = or_(jobs.c.finished_at.is_(None), jobs.c.finished_at <= at - _BETWEEN_BEATS)
+        statement = update(jobs).where(jobs.c.name == _WORKER, stale).values(finished_at=at)
+        self._connection.execute(statement)
+
+    def last_beat(self) -> datetime | None:
+        """When a worker, whichever, was seen last."""
+        worker = self.by_name(_WORKER)
+        return worker.finished_at if worker else None
 
     def claim_slot(self, name: str, slot: datetime) -> bool:
         """Whether this run of the job is ours: nobody claimed this slot or a later one before.

@@ -87,6 +87,20 @@ class Outbox:
             found = found.where(outbox.c.status == status)
         return [OutboxMail(*row) for row in self._connection.execute(found)]
 
+    def count_by_status(self) -> dict[str, int]:
+        counted = select(outbox.c.status, func.count()).group_by(outbox.c.status)
+        return dict(tuple(row) for row in self._connection.execute(counted))
+
+    def waiting_since(self) -> datetime | None:
+        """When the oldest mail that still has to go out was written."""
+        oldest = select(func.min(outbox.c.created_at)).where(outbox.c.status == "due")
+        return self._connection.execute(oldest).scalar()
+
+    def overdue_since(self, at: datetime) -> datetime | None:
+        """Since when the mail lies there that is due longest and that no worker has taken."""
+        oldest = select(func.min(outbox.c.next_attempt_at)).where(*_due(at))
+        return self._connection.execute(oldest).scalar()
+
     def revive(self, mail_id: UUID, *, at: datetime, give_up_at: datetime) -> bool:
         """Make a mail that was given up due again. False for any other."""
         statement = (

@@ -63,6 +63,7 @@ def _there_is_mail(core: Core) -> bool:
 
 def _claim(core: Core, owner: str) -> OutboxMail | None:
     with core.write() as tx:
+        tx.jobs.beat(at=tx.now)
         return tx.outbox.claim_next(owner, at=tx.now, lease_until=tx.now + LEASE)
 
 

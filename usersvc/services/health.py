@@ -1,10 +1,30 @@
-"""Whether this process can serve."""
+"""Whether this process can serve, and how the whole instance fares."""
+
+from dataclasses import dataclass
+from datetime import datetime
 
 from usersvc.core import Core
-from usersvc.services import schema
+from usersvc.services import maintenance, schema
 from usersvc.services.actor import Actor
 
 _PROBE = "readiness probe"
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """What the database tells of the workers, whichever machine they run on."""
+
+    at: datetime
+    mails: dict[str, int]
+    """Rows of the outbox by status."""
+    mail_waiting_since: datetime | None
+    """When the oldest mail that still has to go out was written."""
+    mail_overdue_since: datetime | None
+    """Since when a mail lies there that is due and that no worker has taken."""
+    worker_seen_at: datetime | None
+    purged_at: datetime | None
+    purged: dict[str, int]
+    """Rows that the last purge deleted, by kind."""
 
 
 def check_ready(core: Core, *, actor: Actor) -> None:
@@ -12,3 +32,23 @@ def check_ready(core: Core, *, actor: Actor) -> None:
     schema.require_current(core)
     with core.write() as tx:
         tx.jobs.finish(_PROBE, at=tx.now, counts={})
+
+
+def beat(core: Core) -> None:
+    """A worker lives."""
+    with core.write() as tx:
+        tx.jobs.beat(at=tx.now)
+
+
+def vitals(core: Core) -> Vitals:
+    with core.read() as tx:
+        purge = tx.jobs.by_name(maintenance.JOB)
+        return Vitals(
+            at=tx.now,
+            mails=tx.outbox.count_by_status(),
+            mail_waiting_since=tx.outbox.waiting_since(),
+            mail_overdue_since=tx.outbox.overdue_since(tx.now),
+            worker_seen_at=tx.jobs.last_beat(),
+            purged_at=purge.finished_at if purge else None,
+            purged=purge.counts if purge else {},
+        )
