@@ -217,6 +217,13 @@ class Throttle(Table):
     mails_per_network_and_day: int = Field(
         100, ge=1, le=100_000, description="Requests from one network in a day that may cause a mail."
     )
+    mails_per_hour_in_all: int = Field(
+        2000,
+        ge=10,
+        le=10_000_000,
+        description="Mails that the whole instance sends in an hour; more wait. The last fifth is not for "
+        "those that registering causes.",
+    )
 
 
 class Retention(Table):

@@ -1,5 +1,6 @@
 """Mails to be sent, written in the transaction of what causes them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -40,13 +41,23 @@ class Outbox:
     def insert(self, mail: OutboxMail) -> None:
         self._connection.execute(insert(outbox).values(**vars(mail)))
 
-    def there_is_mail(self, at: datetime) -> bool:
-        return self._connection.execute(select(outbox.c.id).where(*_due(at)).limit(1)).first() is not None
+    def there_is_mail(self, at: datetime, *, without: Collection[str] = ()) -> bool:
+        due = select(outbox.c.id).where(*_due(at), outbox.c.kind.not_in(without)).limit(1)
+        return self._connection.execute(due).first() is not None
 
-    def claim_next(self, owner: str, *, at: datetime, lease_until: datetime) -> OutboxMail | None:
-        """Take the mail that is due longest, for as long as the lease lasts; nobody else gets it."""
+    def claim_next(
+        self, owner: str, *, at: datetime, lease_until: datetime, without: Collection[str] = ()
+    ) -> OutboxMail | None:
+        """Take the mail that is due longest, for as long as the lease lasts; nobody else gets it.
+
+        Those of the kinds in `without` are passed over.
+        """
         due = (
-            select(outbox.c.id).where(*_due(at)).order_by(outbox.c.next_attempt_at).limit(1).scalar_subquery()
+            select(outbox.c.id)
+            .where(*_due(at), outbox.c.kind.not_in(without))
+            .order_by(outbox.c.next_attempt_at)
+            .limit(1)
+            .scalar_subquery()
         )
         statement = (
             update(outbox)

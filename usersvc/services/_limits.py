@@ -8,9 +8,12 @@ from typing import Literal
 from usersvc.core import Core, Tx
 from usersvc.errors import TooManyAttempts
 from usersvc.security.keys import Use
-from usersvc.security.limits import PerWindow, Rule
+from usersvc.security.limits import Counter, PerWindow, Rule
 from usersvc.security.secrets import keyed_digest
 from usersvc.services.actor import Actor
+
+# Mails that strangers can cause at any address in the world, by registering it.
+_BY_STRANGERS = frozenset({"activation", "already_registered"})
 
 Asking = Literal["register", "forgot", "resend", "activate", "reset", "refresh"]
 
@@ -29,14 +32,18 @@ class Limit:
 
     def take(self, tx: Tx) -> datetime | None:
         """Count one, if one more is allowed; else from when on it is."""
-        counter = tx.throttle.hold(self.kind, self.key, at=tx.now)
+        counter = self.hold(tx)
         allowed_at = self.rule.allowed_at(counter, tx.now)
         if allowed_at is None:
             tx.throttle.save(self.kind, self.key, self.rule.counted(counter, tx.now))
         return allowed_at
 
+    def hold(self, tx: Tx) -> Counter:
+        """The counter, which nobody else counts on before this transaction ends."""
+        return tx.throttle.hold(self.kind, self.key, at=tx.now)
+
     def give_back(self, tx: Tx) -> None:
-        counter = tx.throttle.hold(self.kind, self.key, at=tx.now)
+        counter = self.hold(tx)
         tx.throttle.save(self.kind, self.key, self.rule.given_back(counter, tx.now))
 
 
@@ -82,3 +89,34 @@ def may_mail(core: Core, tx: Tx, kind: str, email_key: str) -> bool:
     pause = timedelta(seconds=limits.mail_seconds)
     rule = PerWindow(limits.mails_per_hour, timedelta(hours=1), pause)
     return Limit(f"mail {kind}", key_of(core, "mail", kind, email_key), rule).take(tx) is None
+
+
+def mails_held_back(core: Core, tx: Tx) -> frozenset[str] | None:
+    """The kinds of mail that wait because the whole instance has sent so many; None where all of them do.
+
+    The last fifth of the ceiling is not for those that strangers cause: who forgot a password gets in.
+    """
+    if not core.settings.throttle.enabled:
+        return frozenset()
+    most = core.settings.throttle.mails_per_hour_in_all
+    if _mails_in_all(core, most).allowed_at(tx):
+        return None
+    return _BY_STRANGERS if _mails_in_all(core, most * 4 // 5).allowed_at(tx) else frozenset()
+
+
+def hold_mails(core: Core, tx: Tx) -> None:
+    """Nobody else counts a mail before this transaction ends."""
+    _mails_in_all(core).hold(tx)
+
+
+def count_mail(core: Core, tx: Tx) -> None:
+    _mails_in_all(core).take(tx)
+
+
+def give_back_mail(core: Core, tx: Tx) -> None:
+    _mails_in_all(core).give_back(tx)
+
+
+def _mails_in_all(core: Core, most: int | None = None) -> Limit:
+    rule = PerWindow(most or core.settings.throttle.mails_per_hour_in_all, timedelta(hours=1))
+    return Limit("mails in all", key_of(core, "mails in all"), rule)

@@ -58,13 +58,25 @@ def deliver_due(core: Core, *, owner: str, stopping: Callable[[], bool] = lambda
 
 def _there_is_mail(core: Core) -> bool:
     with core.read() as tx:
-        return tx.outbox.there_is_mail(tx.now)
+        held_back = _limits.mails_held_back(core, tx)
+        if held_back is not None:
+            return tx.outbox.there_is_mail(tx.now, without=held_back)
+        if tx.outbox.there_is_mail(tx.now):
+            _log.warning("mail waits: throttle.mails_per_hour_in_all is reached")
+        return False
 
 
 def _claim(core: Core, owner: str) -> OutboxMail | None:
     with core.write() as tx:
         tx.jobs.beat(at=tx.now)
-        return tx.outbox.claim_next(owner, at=tx.now, lease_until=tx.now + LEASE)
+        _limits.hold_mails(core, tx)
+        held_back = _limits.mails_held_back(core, tx)
+        if held_back is None:
+            return None
+        mail = tx.outbox.claim_next(owner, at=tx.now, lease_until=tx.now + LEASE, without=held_back)
+        if mail and mail.kind not in _REQUESTS:
+            _limits.count_mail(core, tx)
+        return mail
 
 
 def _resolve(core: Core, mail: OutboxMail) -> None:
@@ -94,6 +106,7 @@ def _send(core: Core, mail: OutboxMail) -> bool:
 def _drop(core: Core, mail: OutboxMail) -> None:
     with core.write() as tx:
         tx.outbox.settle(mail, "dropped", at=tx.now)
+        _limits.give_back_mail(core, tx)
 
 
 def _put_off(core: Core, mail: OutboxMail, error: Exception) -> None:
@@ -119,6 +132,7 @@ def _put_back(core: Core, mail: OutboxMail, error: LoginRefused) -> None:
     with core.write() as tx:
         next_attempt_at = tx.now + PAUSE_AFTER_REFUSED_LOGIN
         give_up_at = mail.give_up_at + (next_attempt_at - mail.next_attempt_at)
+        _limits.give_back_mail(core, tx)
         tx.outbox.put_back(mail, next_attempt_at=next_attempt_at, give_up_at=give_up_at, error=reason)
     _log.error("mail server refused the login: no mail goes out", error=reason)
 

@@ -53,9 +53,10 @@ def register(
         raise RegistrationClosed
     address = parse_email(email, special_domains=settings.special_domains)
     username = parse_username(username) if username else None
-    core.policy.check(password, email=address.email, username=username)
+    # Counted before the password is looked at, which takes longer than everything but its hash.
     with core.write() as tx:
         _limits.require_turn(core, tx, "register", actor)
+    core.policy.check(password, email=address.email, username=username)
     _require_free_username(core, username)
     if not settings.activation:
         return _register_active(core, address, username, password, actor)
