@@ -193,6 +193,8 @@ def test_every_key_can_be_set_by_its_variable(tmp_path: Path, table: str, key: s
         "server.secret_key": SECRET,
         "server.secret_key_file": tmp_path / "secret.key",
         "server.trusted_proxies": "127.0.0.1, 2001:db8::/32",
+        "server.allowed_hosts": "127.0.0.1, *.example.org",
+        "server.cors_origins": "https://app.example.org",
         "database.url": "sqlite:///other.db",
         "sessions.idle_days": 15,
         "sessions.absolute_days": 31,
@@ -337,6 +339,17 @@ def test_strays_are_looked_for_in_the_environment_of_the_process(monkeypatch: py
         ("server.port", "65536"),
         ("server.port", ""),
         ("server.workers", "65"),
+        ("server.trusted_proxies", "10.0.0.0/33"),
+        ("server.trusted_proxies", "proxy.example.org"),
+        ("server.allowed_hosts", "users.example.org:443"),
+        ("server.allowed_hosts", "https://users.example.org"),
+        ("server.allowed_hosts", "*"),
+        ("server.allowed_hosts", "users.*.org"),
+        ("server.cors_origins", "*"),
+        ("server.cors_origins", "null"),
+        ("server.cors_origins", "app.example.org"),
+        ("server.cors_origins", "https://app.example.org/"),
+        ("server.cors_origins", "https://*.example.org"),
         ("server.docs", "perhaps"),
         ("database.url", "postgresql://localhost/users"),
         ("database.url", "sqlite:///"),
@@ -602,6 +615,14 @@ def test_a_host_that_is_not_loopback_needs_a_public_url(host: str) -> None:
         assert host in mistake
     settings = with_variables(server__host=host, server__public_url="https://users.example.org")
     assert settings.public_url == "https://users.example.org"
+
+
+def test_links_must_not_lead_to_a_host_that_is_refused() -> None:
+    [mistake] = mistakes_of(environ=variables(server__allowed_hosts="users.example.org"))
+    assert "server.allowed_hosts: expected 127.0.0.1 among them" in mistake
+    public_url = "https://Users.example.org:8443"
+    settings = with_variables(server__allowed_hosts="*.example.org", server__public_url=public_url)
+    assert settings.server.allowed_hosts == "*.example.org"
 
 
 def test_wildcards_and_loopbacks_are_told_apart() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from pydantic_settings import (
@@ -16,7 +17,14 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
 )
 
-from usersvc.setting_types import is_loopback, is_wildcard, open_to_others, secret_key_problem
+from usersvc.setting_types import (
+    comma_list,
+    is_among,
+    is_loopback,
+    is_wildcard,
+    open_to_others,
+    secret_key_problem,
+)
 from usersvc.settings import ENV_PREFIX, Settings, SettingsError, keys, variable
 
 ENV_CONFIG = "USERSVC_CONFIG"
@@ -180,6 +188,12 @@ def _check_together(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
             ("server.host",),
             f"{server.host} is not a loopback address, so server.public_url is needed for links, "
             "such as https://users.example.org",
+        )
+    hosts, own = comma_list(server.allowed_hosts), urlsplit(settings.public_url).hostname or ""
+    if hosts and not is_among(own, hosts):
+        yield (
+            ("server.allowed_hosts", "server.public_url"),
+            f"expected {own} among them: links in mails go there",
         )
     if sessions.idle_days > sessions.absolute_days:
         yield ("sessions.idle_days", "sessions.absolute_days"), "expected at most sessions.absolute_days"

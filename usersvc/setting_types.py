@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -67,11 +68,24 @@ def _check_host(value: str) -> str:
 
 def _check_networks(value: str) -> str:
     try:
-        for part in value.split(","):
-            if part.strip():
-                ipaddress.ip_network(part.strip())
+        for part in comma_list(value):
+            ipaddress.ip_network(part)
     except ValueError:
         raise ValueError("expected addresses or networks such as 127.0.0.1, 10.0.0.0/8") from None
+    return value
+
+
+def _check_hosts(value: str) -> str:
+    for host in comma_list(value):
+        if not _is_address(host) and not _HOST_NAME.fullmatch(host.removeprefix("*.")):
+            raise ValueError("expected hosts without a port, such as users.example.org, *.example.org")
+    return value
+
+
+def _check_origins(value: str) -> str:
+    for origin in comma_list(value):
+        if not _is_http_address(origin) or urlsplit(origin).path or "*" in origin:
+            raise ValueError("expected origins as browsers send them, such as https://app.example.org")
     return value
 
 
@@ -110,9 +124,22 @@ OptionalPath = Annotated[Path | None, BeforeValidator(_check_path)]
 DatabaseUrl = Annotated[str, AfterValidator(_check_database_url)]
 Host = Annotated[str, AfterValidator(_check_host)]
 Networks = Annotated[str, AfterValidator(_check_networks)]
+Hosts = Annotated[str, AfterValidator(_check_hosts)]
+Origins = Annotated[str, AfterValidator(_check_origins)]
 LinkPattern = Annotated[str, AfterValidator(_check_link)]
 OneAddress = Annotated[str, AfterValidator(_check_one_address)]
 Cron = Annotated[str, AfterValidator(_check_cron)]
+
+
+def comma_list(text: str) -> list[str]:
+    """The parts of a setting that takes several, with commas between them; case matters in none."""
+    return [part.strip().lower() for part in text.split(",") if part.strip()]
+
+
+def is_among(host: str, allowed: Iterable[str]) -> bool:
+    """Whether `allowed` names this host; `*.example.org` names each below it, but not example.org."""
+    host = host.lower()
+    return any(host == one or (one[:2] == "*." and host.endswith(one[1:])) for one in allowed)
 
 
 def secret_key_problem(text: str) -> str | None:

@@ -16,10 +16,12 @@ from usersvc.setting_types import (
     DatabaseUrl,
     Folder,
     Host,
+    Hosts,
     LinkPattern,
     Networks,
     OneAddress,
     OptionalPath,
+    Origins,
     PublicUrl,
     SecretKey,
     is_wildcard,
@@ -66,6 +68,16 @@ class Server(Table):
         "",
         description="Addresses or networks of reverse proxies, with commas between them. The client's "
         "address is then taken from the X-Forwarded-For that they send.",
+    )
+    allowed_hosts: Hosts = Field(
+        "",
+        description="Hosts that requests may name, with commas between them; `*.example.org` is each below "
+        "it. Others are refused. Empty: any, since links never come from there.",
+    )
+    cors_origins: Origins = Field(
+        "",
+        description="Origins whose pages may call from a browser, with commas between them. Empty: none but "
+        "its own.",
     )
     docs: bool = Field(True, description="Serve Swagger UI at /docs and the OpenAPI document.")
     worker: bool = Field(True, description="Run a worker (mail, periodic jobs) inside `usersvc serve`.")

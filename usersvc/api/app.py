@@ -27,6 +27,7 @@ from usersvc.api.deps import Face
 from usersvc.api.envelope import Envelope
 from usersvc.api.schemas import Failure
 from usersvc.core import Core
+from usersvc.setting_types import comma_list
 
 
 def create_app(core: Core, *, draining: Callable[[], bool] = lambda: False) -> ASGIApp:
@@ -50,7 +51,13 @@ def create_app(core: Core, *, draining: Callable[[], bool] = lambda: False) -> A
         app.include_router(docs.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
-    return Envelope(app, https=core.settings.public_url.startswith("https://"))
+    server = core.settings.server
+    return Envelope(
+        app,
+        https=core.settings.public_url.startswith("https://"),
+        hosts=comma_list(server.allowed_hosts),
+        origins=comma_list(server.cors_origins),
+    )
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -7,13 +7,15 @@ client may have written itself. So the right-most address that is no trusted pro
 import ipaddress
 from collections.abc import Sequence
 
+from usersvc.setting_types import comma_list
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def networks(text: str) -> list[Network]:
     """Of the setting `server.trusted_proxies`."""
-    return [ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip()]
+    return [ipaddress.ip_network(part) for part in comma_list(text)]
 
 
 def client_address(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str | None:

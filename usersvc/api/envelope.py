@@ -3,18 +3,23 @@
 import re
 import time
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from usersvc import logs
 from usersvc.api.errors import transport_failure
+from usersvc.setting_types import is_among
 
 MOST_BODY_BYTES = 64 * 1024
 MOST_HEADER_BYTES = 16 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_FOR_PROBES = ("/healthz", "/readyz", "/metrics")
 _WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
@@ -26,14 +31,27 @@ SECURITY_HEADERS = {
 _log = logs.get("usersvc.request")
 
 
-class Envelope:
-    """Wraps the whole application."""
+@dataclass
+class _Answer:
+    """How far it has come."""
 
-    def __init__(self, app: ASGIApp, *, https: bool) -> None:
+    status: int = 0
+    complete: bool = False
+
+
+class Envelope:
+    """Wraps the whole application. Pages of `origins` may call it from a browser."""
+
+    def __init__(
+        self, app: ASGIApp, *, https: bool, hosts: Sequence[str] = (), origins: Sequence[str] = ()
+    ) -> None:
         self._app = app
+        self._hosts = hosts
         self._headers = dict(SECURITY_HEADERS)
         if https:
             self._headers["Strict-Transport-Security"] = "max-age=31536000"
+        # Around the refusals and the answer to a crash too: a page must be able to read those.
+        self._inside: ASGIApp = _with_cors(self._respond, origins) if origins else self._respond
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -43,47 +61,81 @@ class Envelope:
         if scope["method"] == "HEAD":
             # Answered as GET; uvicorn, which keeps its own scope, leaves the body out.
             scope = {**scope, "method": "GET"}
-        headers = Headers(scope=scope)
-        request_id = _accepted(headers.get("x-request-id"))
-        scope.setdefault("state", {})["request_id"] = request_id
+        request_id = _accepted(Headers(scope=scope).get("x-request-id"))
+        answer = _Answer()
+        scope.setdefault("state", {}).update(request_id=request_id, answer=answer)
         logs.bind_request(request_id)
-        status, complete = 0, False
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status, complete
             if message["type"] == "http.response.start":
-                status = message["status"]
+                answer.status = message["status"]
                 outgoing = MutableHeaders(scope=message)
                 outgoing["X-Request-ID"] = request_id
-                if scope["path"].startswith("/static/") and status < 400:
+                if scope["path"].startswith("/static/") and answer.status < 400:
                     outgoing["Cache-Control"] = "public, max-age=3600"
                 for name, value in self._headers.items():
                     outgoing.setdefault(name, value)
-            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+            answer.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
         try:
-            refusal, receive = await _checked(scope, headers, receive)
-            await (refusal or self._app)(scope, receive, send_with_headers)
+            await self._inside(scope, receive, send_with_headers)
+        finally:
+            _log_line(scope, answer.status, begun)
+            logs.clear_context()
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer: _Answer = scope["state"]["answer"]
+        try:
+            refusal = _host_refusal(scope, self._hosts)
+            if refusal is None:
+                refusal, receive = await _checked(scope, receive)
+            await (refusal or self._app)(scope, receive, send)
         except ClientDisconnect:
             _log.debug("client left before its request was whole", path=scope["path"])
         except Exception:
             _log.exception("request crashed", path=scope["path"])
-            if not status:
-                await transport_failure(500)(scope, receive, send_with_headers)
-            elif not complete:
+            if not answer.status:
+                await transport_failure(500)(scope, receive, send)
+            elif not answer.complete:
                 raise  # The answer has begun: only breaking the connection is honest.
-        finally:
-            _log_line(scope, status, begun)
-            logs.clear_context()
+
+
+def _with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """Bearer tokens travel in a header, so no browser is told to send credentials by itself."""
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "POST", "PATCH", "DELETE"),
+        allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
+        expose_headers=("Link", "Retry-After", "X-Request-ID"),
+        max_age=600,
+    )
+
+
+def _host_refusal(scope: Scope, allowed: Sequence[str]) -> Response | None:
+    """RFC 9112: exactly one Host. Probes call by an address, so what they ask is open to any."""
+    named = Headers(scope=scope).getlist("host")
+    if len(named) > 1 or (not named and scope["http_version"] == "1.1"):
+        return transport_failure(400)
+    if not allowed or scope["path"] in _FOR_PROBES:
+        return None
+    return None if is_among(_without_port(named[0] if named else ""), allowed) else transport_failure(421)
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    host = name if colon and port.isdecimal() else host
+    return host.removeprefix("[").removesuffix("]").removesuffix(".")
 
 
 def _accepted(given: str | None) -> str:
     return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-async def _checked(scope: Scope, headers: Headers, receive: Receive) -> tuple[Response | None, Receive]:
+async def _checked(scope: Scope, receive: Receive) -> tuple[Response | None, Receive]:
     """A refusal, or where to receive the body from; uvicorn holds that to its Content-Length."""
+    headers = Headers(scope=scope)
     if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MOST_HEADER_BYTES:
         return transport_failure(431), receive
     if _is_not_json(scope, headers):

@@ -28,6 +28,7 @@ TRANSPORT = {
     408: ("REQUEST_TIMEOUT", "The request took too long to arrive."),
     413: ("BODY_TOO_LARGE", "The body is too large: at most 64 KiB."),
     415: ("UNSUPPORTED_MEDIA_TYPE", "Send JSON, with Content-Type: application/json."),
+    421: ("MISDIRECTED_REQUEST", "This host is not served here."),
     431: ("HEADERS_TOO_LARGE", "The headers are too large: at most 16 KiB."),
     422: ("VALIDATION_ERROR", "The request does not have the right form."),
     500: ("INTERNAL_ERROR", "Something went wrong here; the request id helps to find out what."),
