@@ -67,7 +67,7 @@ class Tx:
                 target_id=target,
                 ip=actor.ip,
                 outcome=outcome,
-                request_id=actor.request_id,
+                request_id=actor.request_id or logs.current_request(),
                 detail=detail,
             )
         )

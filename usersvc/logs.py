@@ -8,7 +8,8 @@ import logging
 import math
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -146,6 +147,19 @@ def get(name: str) -> structlog.stdlib.BoundLogger:
 def bind_request(request_id: str) -> None:
     """Give every line of this context (and of the threads it enters) the request id."""
     structlog.contextvars.bind_contextvars(request_id=request_id)
+
+
+def current_request() -> str | None:
+    """The request that this context works for; None where it works for none."""
+    request_id: str | None = structlog.contextvars.get_contextvars().get("request_id")
+    return request_id
+
+
+@contextmanager
+def for_request(request_id: str | None) -> Iterator[None]:
+    """What happens in here, in a job, belongs to a request that was answered before."""
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        yield
 
 
 def clear_context() -> None:

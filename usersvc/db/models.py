@@ -166,6 +166,7 @@ outbox = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("give_up_at", UtcDateTime, nullable=False),
     Column("sent_at", UtcDateTime),
+    Column("request_id", String(64)),
     # due: to be sent, or being sent under a lease; dead: given up; failed: refused for good;
     # dropped: nothing to send any more.
     _one_of("status", "due", "sent", "dead", "failed", "dropped"),

@@ -4,7 +4,7 @@ from enum import Enum
 
 from sqlalchemy import Connection, inspect, text
 
-HEAD = "0001"
+HEAD = "0002"
 
 
 class Schema(Enum):

@@ -29,6 +29,8 @@ class OutboxMail:
     lease_owner: str | None = None
     last_error: str | None = None
     sent_at: datetime | None = None
+    request_id: str | None = None
+    """Of what caused it, for the logs."""
 
 
 _COLUMNS = [outbox.c[name] for name in OutboxMail.__dataclass_fields__]

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from usersvc import logs
 from usersvc.core import Core, Tx
 from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.outbox import OutboxMail
@@ -47,6 +48,7 @@ def queue_mail(
             next_attempt_at=tx.now,
             created_at=tx.now,
             give_up_at=tx.now + GIVE_UP_AFTER,
+            request_id=logs.current_request(),
         )
     )
     tx.wake_worker()

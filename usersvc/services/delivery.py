@@ -39,20 +39,17 @@ def deliver_due(core: Core, *, owner: str, stopping: Callable[[], bool] = lambda
         mail = _claim(core, owner)
         if mail is None:
             continue
-        try:
-            if mail.kind in _REQUESTS:
-                _resolve(core, mail)
-            else:
-                sent += _send(core, mail)
-        except DomainError:
-            raise  # The database cannot be used; the lease ends by itself.
-        except LoginRefused as error:
-            _put_back(core, mail, error)
-            break
-        except (
-            Exception
-        ) as error:  # Templates are code of others: whatever one raises concerns its mail alone.
-            _put_off(core, mail, error)
+        with logs.for_request(mail.request_id):
+            try:
+                sent += _handle(core, mail)
+            except DomainError:
+                raise  # The database cannot be used; the lease ends by itself.
+            except LoginRefused as error:
+                _put_back(core, mail, error)
+                break
+            except Exception as error:
+                # Templates are code of others: whatever one raises concerns its mail alone.
+                _put_off(core, mail, error)
     return sent
 
 
@@ -77,6 +74,14 @@ def _claim(core: Core, owner: str) -> OutboxMail | None:
         if mail and mail.kind not in _REQUESTS:
             _limits.count_mail(core, tx)
         return mail
+
+
+def _handle(core: Core, mail: OutboxMail) -> bool:
+    """Whether a mail went out."""
+    if mail.kind in _REQUESTS:
+        _resolve(core, mail)
+        return False
+    return _send(core, mail)
 
 
 def _resolve(core: Core, mail: OutboxMail) -> None:
