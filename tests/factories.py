@@ -144,10 +144,12 @@ class WatchedPool(HashingPool):
     def __init__(self) -> None:
         super().__init__(threads=2)
         self.jobs = 0
+        self.turns: list[str] = []
         self.afterwards: Callable[[], object] | None = None
 
     def run(self, job: Callable[[], Any], **whose: Any) -> Any:
         self.jobs += 1
+        self.turns.append(whose.get("turn", "ordinary"))
         result = super().run(job, **whose)
         afterwards, self.afterwards = self.afterwards, None
         if afterwards:

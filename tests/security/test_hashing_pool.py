@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from usersvc.errors import Kind, Overloaded
-from usersvc.security.hashing_pool import HashingPool
+from usersvc.security.hashing_pool import HashingPool, Turn
 
 
 class Gate:
@@ -54,10 +54,17 @@ class Callers:
         self._pools.append(pool)
         return pool
 
-    def call(self, pool: HashingPool, *, client: str | None = None) -> Future[str]:
-        """Call with a job of the gate, and come back when the pool has let it in."""
+    def call(
+        self,
+        pool: HashingPool,
+        *,
+        client: str | None = None,
+        turn: Turn = "ordinary",
+        job: Callable[[], str] | None = None,
+    ) -> Future[str]:
+        """Call with a job, of the gate unless another is given, and come back when the pool has let it in."""
         before = inside(pool)
-        future = self._executor.submit(pool.run, self.gate.job, client=client)
+        future = self._executor.submit(pool.run, job or self.gate.job, client=client, turn=turn)
         while inside(pool) == before and not future.done():
             threading.Event().wait(0.001)
         return future
@@ -139,6 +146,54 @@ def test_a_client_without_a_name_is_not_refused_for_jobs_of_nobody(callers: Call
         callers.call(pool)
     callers.gate.wait_for(2)
     assert pool.run(lambda: "served", client="") == "served"
+
+
+def test_sign_ups_leave_half_of_the_queue_to_others(callers: Callers) -> None:
+    pool = callers.pool(threads=2, queue=6)
+    sign_ups = [callers.call(pool, turn="sign_up") for _ in range(4)]
+    with pytest.raises(Overloaded):
+        pool.run(never, turn="sign_up")
+    logins = [callers.call(pool) for _ in range(4)]
+    assert inside(pool) == 8
+    callers.gate.open()
+    assert [future.result(10) for future in sign_ups + logins] == ["done"] * 8
+    assert pool.run(lambda: "again", turn="sign_up") == "again"
+
+
+def test_logins_may_take_the_half_that_sign_ups_do_not_use(callers: Callers) -> None:
+    pool = callers.pool(threads=2, queue=6)
+    logins = [callers.call(pool) for _ in range(8)]
+    with pytest.raises(Overloaded):
+        pool.run(never, turn="sign_up")
+    callers.gate.open()
+    assert [future.result(10) for future in logins] == ["done"] * 8
+
+
+def test_who_has_logged_in_before_goes_first_and_the_rest_in_their_order(callers: Callers) -> None:
+    pool = callers.pool(threads=1, queue=6)
+    running = callers.call(pool)
+    order: list[str] = []
+
+    def told(name: str) -> Callable[[], str]:
+        return lambda: order.append(name) or name
+
+    turns: list[tuple[str, Turn]] = [
+        ("stranger", "ordinary"),
+        ("sign-up", "sign_up"),
+        ("second stranger", "ordinary"),
+        ("known", "first"),
+        ("second known", "first"),
+    ]
+    waiting = []
+    for name, turn in turns:
+        waiting.append(callers.call(pool, turn=turn, job=told(name)))
+        while pool.waiting < len(waiting):
+            threading.Event().wait(0.001)
+    callers.gate.open()
+    assert running.result(10) == "done"
+    for future in waiting:
+        future.result(10)
+    assert order == ["known", "second known", "stranger", "sign-up", "second stranger"]
 
 
 def test_after_the_deadline_a_waiting_job_is_dropped_unhashed(callers: Callers) -> None:

@@ -37,7 +37,7 @@ from usersvc.errors import (
     TooManyAttempts,
     WrongPassword,
 )
-from usersvc.services import login, passwords, sessions
+from usersvc.services import login, passwords, registration, sessions
 from usersvc.services.actor import Actor
 
 OWNER = replace(STRANGER, ip="198.51.100.7")
@@ -255,6 +255,20 @@ def test_an_operator_opens_a_locked_login(strict: Core, clock: MovedClock) -> No
     assert login.unlock(strict, user_id=account.id, actor=OPERATOR)
     assert not login.unlock(strict, user_id=account.id, actor=OPERATOR)
     assert logged_in(strict).access_token
+
+
+# -- turns to hash
+
+
+def test_who_has_logged_in_from_there_goes_first_and_sign_ups_have_their_half(core: Core) -> None:
+    active(core)
+    with watching_hashes(core) as (watched, pool):
+        attempt(watched, password=PASSWORD, ip="198.51.100.7")
+        attempt(watched, ip="198.51.100.7")
+        attempt(watched, ip="192.0.2.1")
+        attempt(watched, email="nobody@example.org", ip="198.51.100.7")
+        registration.register(watched, email="bob@example.org", password=PASSWORD, actor=STRANGER)
+    assert pool.turns == ["ordinary", "first", "ordinary", "ordinary", "sign_up"]
 
 
 # -- the other ways to try a password, and the other requests
