@@ -16,7 +16,7 @@ from sqlalchemy import (
     text,
 )
 
-from usersvc.db.types import UtcDateTime
+from usersvc.db.types import UtcDateTime, key_type
 
 metadata = MetaData(
     naming_convention={
@@ -39,10 +39,10 @@ users = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("email", String(320), nullable=False),
-    Column("email_key", String(320), nullable=False),
+    Column("email_key", key_type(320), nullable=False),
     Column("email_verified_at", UtcDateTime),
     Column("username", String(32)),
-    Column("username_key", String(32)),
+    Column("username_key", key_type(32)),
     Column("role", String(16), nullable=False),
     Column("status", String(16), nullable=False),
     Column("password_hash", String(255)),
@@ -191,7 +191,7 @@ audit = Table(
     Column("actor_kind", String(16), nullable=False),
     Column("actor_id", Uuid),
     Column("actor_name", String(64)),
-    Column("action", String(48), nullable=False),
+    Column("action", key_type(48), nullable=False),
     Column("target_id", Uuid),
     Column("ip", String(45)),
     Column("outcome", String(48), nullable=False),

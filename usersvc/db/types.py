@@ -4,10 +4,11 @@ import sqlite3
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, DateTime, Dialect, Table, TypeDecorator
+from sqlalchemy import Connection, DateTime, Dialect, String, Table, TypeDecorator
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.types import TypeEngine
 
 from usersvc.errors import DatabaseBusy, DatabaseUnavailable, DomainError
 
@@ -31,6 +32,11 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def key_type(length: int) -> TypeEngine[str]:
+    """Text that is compared byte by byte on both databases, so that ranges of it mean the same."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
 def insert_if_absent(connection: Connection, table: Table, values: dict[str, Any], *, on: list[str]) -> bool:
     """Insert unless a row with the same `on` columns stands; whether a row was inserted.
 
@@ -51,17 +57,48 @@ _SQLITE_TROUBLE = {
     sqlite3.SQLITE_PERM: "The database file cannot be opened.",
 }
 
+# PostgreSQL's classes and codes of errors, by how they begin; appendix A of its manual.
+_BUSY_STATES = ("40001", "40P01", "55P03", "57014", "25P03")
+_POSTGRESQL_TROUBLE = {
+    "25006": "The database is read-only.",
+    "28": "The database refuses this user.",
+    "3D": "There is no such database on the server.",
+    "42501": "The database refuses this user the tables.",
+    "53100": "The disk of the database is full.",
+    "53": "The database has no room for more.",
+    "57P": "The database is being stopped or started.",
+    "58": "The database cannot be read or written.",
+    "XX": "The database is damaged.",
+    "08": "The connection to the database broke.",
+}
+
+
+def is_conflict(error: DBAPIError) -> bool:
+    """Whether two transactions were in each other's way, so that this one can be run again as a whole."""
+    return getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
+
 
 def unavailability(error: DBAPIError | PoolTimeout) -> DomainError | None:
     """The fact behind a database error that is nobody's mistake in a statement; None where it is a bug."""
     if isinstance(error, PoolTimeout):
         return DatabaseBusy(retry_after=1)
-    original = error.orig
-    code = getattr(original, "sqlite_errorcode", None)
+    code = getattr(error.orig, "sqlite_errorcode", None)
     if code is None:
-        return DatabaseUnavailable(retry_after=5) if error.connection_invalidated else None
+        return _postgresql_unavailability(error)
     primary = code & 0xFF  # The rest of the code tells which kind of it.
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
         return DatabaseBusy(retry_after=1)
     message = _SQLITE_TROUBLE.get(primary)
     return DatabaseUnavailable(message, retry_after=30) if message else None
+
+
+def _postgresql_unavailability(error: DBAPIError) -> DomainError | None:
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if state in _BUSY_STATES:
+        return DatabaseBusy(retry_after=1)
+    for begins, message in _POSTGRESQL_TROUBLE.items():
+        if state.startswith(begins):
+            return DatabaseUnavailable(message, retry_after=5)
+    # Without a state nobody answered: the server is away, or the connection broke.
+    broken = error.connection_invalidated or (isinstance(error, OperationalError) and not state)
+    return DatabaseUnavailable(retry_after=5) if broken else None

@@ -59,6 +59,7 @@ class Outbox:
             .where(*_due(at), outbox.c.kind.not_in(without))
             .order_by(outbox.c.next_attempt_at)
             .limit(1)
+            .with_for_update(skip_locked=True)
             .scalar_subquery()
         )
         statement = (

@@ -25,12 +25,13 @@ class Throttle:
         There must be a row to hold, so that two who are the first do not both find none.
         """
         held = select(*_COLUMNS).where(*_same(kind, key_digest)).with_for_update()
-        row = self._connection.execute(held).first()
-        if row is None:
-            fresh = {"kind": kind, "key_digest": key_digest, **vars(Counter.new(at))}
+        fresh = {"kind": kind, "key_digest": key_digest, **vars(Counter.new(at))}
+        while True:
+            row = self._connection.execute(held).first()
+            if row:
+                return Counter(*row)
+            # Where another one inserted it meanwhile, it may be purged or begun anew before it is held.
             insert_if_absent(self._connection, throttle, fresh, on=["kind", "key_digest"])
-            row = self._connection.execute(held).one()
-        return Counter(*row)
 
     def save(self, kind: str, key_digest: bytes, counter: Counter) -> None:
         """Of a counter that is held."""

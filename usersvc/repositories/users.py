@@ -52,9 +52,10 @@ class Users:
 
     def hold(self, user_id: UUID) -> User | None:
         """The account, which no other transaction changes before this one ends."""
-        held = select(*COLUMNS).where(users.c.id == user_id).with_for_update()
-        row = self._connection.execute(held).first()
-        return user_from(row) if row else None
+        return self._one(users.c.id == user_id, hold=True)
+
+    def hold_by_email_key(self, email_key: str) -> User | None:
+        return self._one(users.c.email_key == email_key, hold=True)
 
     def hold_active_admins(self) -> list[UUID]:
         """The active administrators, who stay so until this transaction ends unless it changes them.
@@ -235,8 +236,9 @@ class Users:
     def _is_free(self, username: str | None) -> bool:
         return username is None or self.by_username_key(username) is None
 
-    def _one(self, condition: Any) -> User | None:
-        row = self._connection.execute(select(*COLUMNS).where(condition)).first()
+    def _one(self, condition: Any, *, hold: bool = False) -> User | None:
+        found = select(*COLUMNS).where(condition)
+        row = self._connection.execute(found.with_for_update() if hold else found).first()
         return user_from(row) if row else None
 
     def _update(self, user_id: UUID, **values: Any) -> None:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from usersvc.db.types import UtcDateTime
+from usersvc.db.types import UtcDateTime, key_type
 
 revision = "0001"
 down_revision = None
@@ -19,7 +19,7 @@ def upgrade() -> None:
         sa.Column("actor_kind", sa.String(length=16), nullable=False),
         sa.Column("actor_id", sa.Uuid(), nullable=True),
         sa.Column("actor_name", sa.String(length=64), nullable=True),
-        sa.Column("action", sa.String(length=48), nullable=False),
+        sa.Column("action", key_type(48), nullable=False),
         sa.Column("target_id", sa.Uuid(), nullable=True),
         sa.Column("ip", sa.String(length=45), nullable=True),
         sa.Column("outcome", sa.String(length=48), nullable=False),
@@ -90,10 +90,10 @@ def upgrade() -> None:
         "users",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("email", sa.String(length=320), nullable=False),
-        sa.Column("email_key", sa.String(length=320), nullable=False),
+        sa.Column("email_key", key_type(320), nullable=False),
         sa.Column("email_verified_at", UtcDateTime(), nullable=True),
         sa.Column("username", sa.String(length=32), nullable=True),
-        sa.Column("username_key", sa.String(length=32), nullable=True),
+        sa.Column("username_key", key_type(32), nullable=True),
         sa.Column("role", sa.String(length=16), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("password_hash", sa.String(length=255), nullable=True),
