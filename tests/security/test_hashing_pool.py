@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from usersvc.errors import Kind, Overloaded
-from usersvc.security.hashing_pool import HashingPool, Turn
+from usersvc.security.hashing_pool import HashingPool, Observer, Turn
 
 
 class Gate:
@@ -313,3 +313,64 @@ def test_closing_tells_those_who_wait_to_come_again(callers: Callers) -> None:
     pool.close()
     with pytest.raises(Overloaded):
         waiting.result(10)
+
+
+class Watching(Observer):
+    def __init__(self) -> None:
+        self.queue = (0, 0)
+        self.waits: list[float] = []
+        self.refused = 0
+
+    def queue_changed(self, *, waiting: int, running: int) -> None:
+        self.queue = (waiting, running)
+
+    def waited(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    def turned_away(self) -> None:
+        self.refused += 1
+
+
+def test_the_observer_hears_who_waits_runs_and_is_turned_away(callers: Callers) -> None:
+    pool = callers.pool(threads=1, queue=2, per_client=1)
+    pool.observer = seen = Watching()
+    running = callers.call(pool, client="192.0.2.1")
+    callers.gate.wait_for(1)
+    waiting = [callers.call(pool) for _ in range(2)]
+    while pool.waiting < 2:
+        threading.Event().wait(0.001)
+    assert seen.queue == (2, 1)
+    for client in ("192.0.2.1", "192.0.2.2"):
+        with pytest.raises(Overloaded):
+            pool.run(never, client=client)
+    assert seen.refused == 2
+    callers.gate.open()
+    assert [future.result(10) for future in (running, *waiting)] == ["done"] * 3
+    assert seen.queue == (0, 0)
+    assert len(seen.waits) == 3
+    assert min(seen.waits) >= 0
+
+
+def test_the_observer_hears_of_those_whom_the_deadline_sends_away(callers: Callers) -> None:
+    pool = callers.pool(threads=1, deadline=0.02)
+    pool.observer = seen = Watching()
+    callers.call(pool)
+    callers.gate.wait_for(1)
+    with pytest.raises(Overloaded):
+        pool.run(never)
+    assert (seen.queue, seen.refused, len(seen.waits)) == ((0, 1), 1, 1)
+
+
+def test_the_observer_hears_of_those_whom_closing_sends_away(callers: Callers) -> None:
+    pool = callers.pool(threads=1)
+    pool.observer = seen = Watching()
+    callers.call(pool)
+    callers.gate.wait_for(1)
+    waiting = callers.call(pool)
+    while pool.waiting < 1:
+        threading.Event().wait(0.001)
+    threading.Timer(0.05, callers.gate.open).start()
+    pool.close()
+    with pytest.raises(Overloaded):
+        waiting.result(10)
+    assert (seen.queue, seen.refused) == ((0, 0), 1)

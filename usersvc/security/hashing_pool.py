@@ -31,6 +31,19 @@ class _Waiting:
     has_turn: bool = field(default=False, compare=False)
 
 
+class Observer:
+    """Is told what happens in a pool, by any thread: must be quick and must not fail. This one ignores it."""
+
+    def queue_changed(self, *, waiting: int, running: int) -> None:
+        """So many jobs wait and run now. Told inside the pool's lock, so in the order in which it happens."""
+
+    def waited(self, seconds: float) -> None:
+        """The turn of a job came after so long."""
+
+    def turned_away(self) -> None:
+        """A job was not run: the queue or its client's share was full, or no turn came in time."""
+
+
 class HashingPool:
     """At most `threads` jobs run and `queue` more wait, `per_client` of them from one client.
 
@@ -38,6 +51,7 @@ class HashingPool:
     """
 
     def __init__(self, *, threads: int, queue: int = 16, per_client: int = 2, deadline: float = 3.0) -> None:
+        self.observer = Observer()
         self._threads = threads
         self._most = threads + queue
         self._most_sign_ups = max(1, self._most // 2)
@@ -59,9 +73,11 @@ class HashingPool:
         the deadline; the job has then not run.
         """
         with self._place(client, turn):
+            arrived = time.monotonic()
             self._take_turn(0 if turn == "first" else 1)
             begun = time.monotonic()
             try:
+                self.observer.waited(begun - arrived)
                 return job()
             finally:
                 self._seconds += (time.monotonic() - begun - self._seconds) / 8
@@ -74,6 +90,7 @@ class HashingPool:
             for waiting in self._waiting:
                 waiting.woken.set()
             self._waiting.clear()
+            self._tell_queue()
             self._lock.wait_for(lambda: self._running == 0)
 
     @property
@@ -106,9 +123,11 @@ class HashingPool:
                 raise self._overloaded()
             if self._running < self._threads:
                 self._running += 1
+                self._tell_queue()
                 return
             mine = _Waiting(rank, next(self._numbers))
             heapq.heappush(self._waiting, mine)
+            self._tell_queue()
         try:
             mine.woken.wait(self._deadline)
         except BaseException:
@@ -127,6 +146,7 @@ class HashingPool:
             if mine in self._waiting:
                 self._waiting.remove(mine)
                 heapq.heapify(self._waiting)
+                self._tell_queue()
             return True
 
     def _pass_on(self) -> None:
@@ -136,10 +156,15 @@ class HashingPool:
                 following = heapq.heappop(self._waiting)
                 following.has_turn = True
                 following.woken.set()
-                return
-            self._running -= 1
-            self._lock.notify_all()
+            else:
+                self._running -= 1
+                self._lock.notify_all()
+            self._tell_queue()
+
+    def _tell_queue(self) -> None:
+        self.observer.queue_changed(waiting=len(self._waiting), running=self._running)
 
     def _overloaded(self) -> Overloaded:
+        self.observer.turned_away()
         ahead = self._clients.total() / self._threads
         return Overloaded(retry_after=max(1, math.ceil(ahead * self._seconds)))
