@@ -106,6 +106,12 @@ class Running:
     def output(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")
 
+    def api_processes(self) -> list[int]:
+        """The ids of the processes that serve where there are several; the resource tracker is none."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+        return [int(child) for child in children if b"spawn_main" in _command_of(child)]
+
     def wait_until(self, happened: Callable[[], Any], what: str, *, seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds
         while not happened():
@@ -123,6 +129,12 @@ class Running:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(timeout=10)
+
+
+def _command_of(pid: str) -> bytes:
+    with contextlib.suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def eventually(happened: Callable[[], Any], *, seconds: float = 20) -> Any:

@@ -195,6 +195,7 @@ def test_every_key_can_be_set_by_its_variable(tmp_path: Path, table: str, key: s
         "server.trusted_proxies": "127.0.0.1, 2001:db8::/32",
         "server.allowed_hosts": "127.0.0.1, *.example.org",
         "server.cors_origins": "https://app.example.org",
+        "server.metrics_token": "kH7-dR2_wZ9.qB4~",
         "database.url": "sqlite:///other.db",
         "sessions.idle_days": 15,
         "sessions.absolute_days": 31,
@@ -516,6 +517,22 @@ def test_a57_a_placeholder_or_short_secret_is_refused_and_not_repeated(secret: s
 def test_a_random_secret_is_taken(secret: str) -> None:
     assert secret_key_problem(secret) is None
     assert with_variables(server__secret_key=secret).server.secret_key.get_secret_value() == secret
+
+
+@pytest.mark.parametrize("token", ["kH7-dR2_wZ9.qB4", "kH7-dR2_wZ9.qB4 ~", "kH7-dR2_wZ9.qB4ä", "=" * 16])
+def test_a_metrics_token_that_no_header_carries_or_that_is_short_is_refused_and_not_repeated(
+    token: str,
+) -> None:
+    [mistake] = mistakes_of(environ=variables(server__metrics_token=token))
+    assert mistake.startswith("USERSVC_SERVER__METRICS_TOKEN: server.metrics_token: expected at least 16 ")
+    assert token not in mistake
+
+
+def test_a_metrics_token_is_masked() -> None:
+    settings = with_variables(server__metrics_token="kH7-dR2_wZ9.qB4~")
+    shown = {value.key: value.value for value in settings.values()}
+    assert shown["server.metrics_token"] == "***"
+    assert "kH7" not in repr(settings)
 
 
 @pytest.mark.parametrize("word", ["ToDo", "xXxX", "TODO", "xxxx"])

@@ -4,6 +4,7 @@ import os
 import ssl
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from usersvc.settings import ENV_PREFIX, Settings, SettingsError, keys, variable
 
 ENV_CONFIG = "USERSVC_CONFIG"
 DEFAULT_FILE = "usersvc.toml"
+# prometheus-client reads it when it is imported.
+_METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def load(
@@ -66,6 +69,28 @@ def stray_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     return sorted(
         name for name in environ if name.startswith(ENV_PREFIX) and "__" not in name and name != ENV_CONFIG
     )
+
+
+def metrics_folder() -> Path | None:
+    """Where this process counts together with others; None where it counts alone."""
+    named = os.environ.get(_METRICS_FOLDER)
+    return Path(named) if named else None
+
+
+@contextmanager
+def counting_in(folder: Path) -> Iterator[None]:
+    """Processes that are started meanwhile count in this folder."""
+    os.environ[_METRICS_FOLDER] = str(folder)
+    try:
+        yield
+    finally:
+        count_alone()
+
+
+def count_alone() -> None:
+    """Leave a folder that the environment names, which is another program's, to that program."""
+    for name in (_METRICS_FOLDER, _METRICS_FOLDER.lower()):
+        os.environ.pop(name, None)
 
 
 def _find_file(config: Path | None, environ: Mapping[str, str]) -> Path | None:

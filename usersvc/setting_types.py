@@ -16,6 +16,7 @@ _CRON_LIMITS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _ONE_ADDRESS = re.compile(r"[^<>@,\r\n]*<[^\s<>@,]+@[^\s<>@,]+>|[^\s<>@,]+@[^\s<>@,]+")
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
+_BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{16,}=*")
 _PLACEHOLDER = re.compile(
     r"change.?me|placeholder|example|your.?secret|(?<![a-z0-9])(insert|todo|x{4,})(?![a-z0-9])", re.IGNORECASE
 )
@@ -30,6 +31,12 @@ def _check_public_url(value: str) -> str:
 def _check_secret(value: SecretStr) -> SecretStr:
     if value.get_secret_value() and (problem := secret_key_problem(value.get_secret_value())):
         raise ValueError(problem)
+    return value
+
+
+def _check_bearer_token(value: SecretStr) -> SecretStr:
+    if value.get_secret_value() and not _BEARER_TOKEN.fullmatch(value.get_secret_value()):
+        raise ValueError("expected at least 16 characters out of A-Z, a-z, 0-9 and ._~+/-")
     return value
 
 
@@ -119,6 +126,7 @@ def _is_cron_field(text: str, limits: tuple[int, int]) -> bool:
 
 PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
 SecretKey = Annotated[SecretStr, AfterValidator(_check_secret)]
+BearerToken = Annotated[SecretStr, AfterValidator(_check_bearer_token)]
 Folder = Annotated[Path, BeforeValidator(_check_folder)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_check_path)]
 DatabaseUrl = Annotated[str, AfterValidator(_check_database_url)]

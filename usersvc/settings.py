@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from usersvc.setting_types import (
+    BearerToken,
     Cron,
     DatabaseUrl,
     Folder,
@@ -78,6 +79,11 @@ class Server(Table):
         "",
         description="Origins whose pages may call from a browser, with commas between them. Empty: none but "
         "its own.",
+    )
+    metrics_token: BearerToken = Field(
+        SecretStr(""),
+        description="Bearer token, at least 16 random characters, with which Prometheus may read /metrics "
+        "from elsewhere. Empty: only programs on this machine may.",
     )
     docs: bool = Field(True, description="Serve Swagger UI at /docs and the OpenAPI document.")
     worker: bool = Field(True, description="Run a worker (mail, periodic jobs) inside `usersvc serve`.")

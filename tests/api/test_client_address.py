@@ -8,7 +8,7 @@ import pytest
 
 from tests.api.conftest import Client
 from tests.factories import audit_rows
-from usersvc.api.client_address import client_address, networks
+from usersvc.api.client_address import client_address, networks, on_this_machine
 
 PROXIES = networks("127.0.0.1, 10.0.0.0/8, 2001:db8::/32")
 
@@ -38,6 +38,34 @@ def test_a43_the_right_most_hop_that_is_no_trusted_proxy_is_the_client(
 
 def test_a43_nobody_is_believed_unless_he_is_named() -> None:
     assert client_address("127.0.0.1", ["192.0.2.1"], []) == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "is_here"),
+    [
+        ("127.0.0.1", [], True),
+        ("127.8.7.6", [], True),
+        ("::ffff:127.0.0.1", [], True),
+        ("127.0.0.1", ["127.0.0.1"], True),
+        ("127.0.0.1", ["203.0.113.66"], False),
+        ("127.0.0.1", ["127.0.0.1, 203.0.113.66"], False),
+        ("127.0.0.1", ["203.0.113.66, 127.0.0.1"], False),
+        ("127.0.0.1", ["127.0.0.1", "unknown"], False),
+        ("127.0.0.1", [""], False),
+        ("::1", [], True),
+        ("::1", ["127.0.0.1"], False),
+        ("10.0.0.1", [], False),
+        ("10.0.0.1", ["127.0.0.1"], False),
+        ("198.51.100.1", ["127.0.0.1"], False),
+        ("testclient", [], False),
+        (None, [], False),
+        (None, ["127.0.0.1"], False),
+    ],
+)
+def test_only_who_is_on_loopback_with_every_hop_that_is_believed_is_on_this_machine(
+    peer: str | None, forwarded: list[str], is_here: bool
+) -> None:
+    assert on_this_machine(peer, forwarded, PROXIES) is is_here
 
 
 def _failed_login(client: Client, **headers: str) -> None:

@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from usersvc import __version__
+from usersvc import __version__, configuration
 from usersvc.api import (
     admin,
     docs,
@@ -17,12 +17,14 @@ from usersvc.api import (
     health,
     login,
     me,
+    metrics,
     pages,
     passwords,
     registration,
     sessions,
     well_known,
 )
+from usersvc.api.counting import Counts
 from usersvc.api.deps import Face
 from usersvc.api.envelope import Envelope
 from usersvc.api.schemas import Failure
@@ -43,9 +45,11 @@ def create_app(core: Core, *, draining: Callable[[], bool] = lambda: False) -> A
         # Short names for generated clients: `log_in`, not `log_in_api_v1_auth_login_post`.
         generate_unique_id_function=lambda route: route.name,
     )
-    app.state.face = Face(core, draining=draining)
+    counts = Counts(configuration.metrics_folder())
+    core.hashing.observer = counts.hashing
+    app.state.face = Face(core, counts=counts, draining=draining)
     errors.install(app)
-    for module in (registration, login, sessions, passwords, me, admin, well_known, health, pages):
+    for module in (registration, login, sessions, passwords, me, admin, well_known, health, metrics, pages):
         app.include_router(module.router)
     if core.settings.server.docs:
         app.include_router(docs.router)
@@ -57,6 +61,7 @@ def create_app(core: Core, *, draining: Callable[[], bool] = lambda: False) -> A
         https=core.settings.public_url.startswith("https://"),
         hosts=comma_list(server.allowed_hosts),
         origins=comma_list(server.cors_origins),
+        answered=counts.requests.answered,
     )
 
 

@@ -32,6 +32,14 @@ def client_address(peer: str | None, forwarded: Sequence[str], trusted: Sequence
     return str(address)
 
 
+def on_this_machine(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> bool:
+    """Whether the client itself is on loopback: the peer, and every hop that a trusted proxy names."""
+    hops = [_parse(hop.strip()) for value in forwarded for hop in value.split(",")]
+    address = _parse(peer or "")
+    believed = not hops or (address is not None and _is_in(address, trusted))
+    return believed and all(hop is not None and hop.is_loopback for hop in (address, *hops))
+
+
 def looks_like_a_proxy(peer: str | None) -> bool:
     """Whether a proxy of one's own may stand there: nobody on the internet has such an address."""
     address = _parse(peer or "")

@@ -12,7 +12,8 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from usersvc import logs
-from usersvc.api.client_address import client_address, looks_like_a_proxy, networks
+from usersvc.api.client_address import client_address, looks_like_a_proxy, networks, on_this_machine
+from usersvc.api.counting import Counts
 from usersvc.core import Core
 from usersvc.errors import DomainError, InvalidToken, Overloaded
 from usersvc.services.actor import Actor
@@ -26,6 +27,8 @@ PREFIX = "/api/v1"
 THREAD_WAIT_SECONDS = 3.0
 # anyio counts too; our own limiter, which waits no longer than that, was taken before.
 _unlimited = CapacityLimiter(math.inf)
+# What proxies add to a request, besides X-Forwarded-For.
+_OF_PROXIES = ("forwarded", "via", "x-real-ip", "x-forwarded-host", "x-forwarded-proto")
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -81,8 +84,9 @@ class Readiness:
 class Face:
     """What the routes find in `request.app.state.face`."""
 
-    def __init__(self, core: Core, *, draining: Callable[[], bool]) -> None:
+    def __init__(self, core: Core, *, counts: Counts, draining: Callable[[], bool]) -> None:
         self.core = core
+        self.counts = counts
         self.threads = Threads()
         self.draining = draining
         self.readiness = Readiness()
@@ -101,6 +105,14 @@ class Face:
                 peer=peer,
             )
         return client_address(peer, forwarded, self.trusted)
+
+    def is_on_this_machine(self, request: Request) -> bool:
+        """Whether a program on this machine asks, and nobody from elsewhere through a proxy on it."""
+        peer = request.client.host if request.client else None
+        forwarded = request.headers.getlist("x-forwarded-for")
+        if not forwarded and any(name in request.headers for name in _OF_PROXIES):
+            return False
+        return on_this_machine(peer, forwarded, self.trusted)
 
 
 def face_of(request: Request) -> Face:

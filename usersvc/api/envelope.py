@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
@@ -18,6 +19,8 @@ from usersvc.setting_types import is_among
 
 MOST_BODY_BYTES = 64 * 1024
 MOST_HEADER_BYTES = 16 * 1024
+# As nginx has it: the client was gone before there was an answer.
+LEFT = 499
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _FOR_PROBES = ("/healthz", "/readyz", "/metrics")
 _WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
@@ -37,15 +40,29 @@ class _Answer:
 
     status: int = 0
     complete: bool = False
+    counted: bool = False
+
+
+class Answered(Protocol):
+    """Hears of each request as its answer ends; `route` is its template, None where none was found."""
+
+    def __call__(self, *, method: str, route: str | None, status: int, seconds: float) -> None: ...
 
 
 class Envelope:
     """Wraps the whole application. Pages of `origins` may call it from a browser."""
 
     def __init__(
-        self, app: ASGIApp, *, https: bool, hosts: Sequence[str] = (), origins: Sequence[str] = ()
+        self,
+        app: ASGIApp,
+        *,
+        https: bool,
+        answered: Answered,
+        hosts: Sequence[str] = (),
+        origins: Sequence[str] = (),
     ) -> None:
         self._app = app
+        self._answered = answered
         self._hosts = hosts
         self._headers = dict(SECURITY_HEADERS)
         if https:
@@ -76,11 +93,14 @@ class Envelope:
                 for name, value in self._headers.items():
                     outgoing.setdefault(name, value)
             answer.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if answer.complete:
+                self._count(scope, answer, begun)  # First, so that who has all of it finds it counted.
             await send(message)
 
         try:
             await self._inside(scope, receive, send_with_headers)
         finally:
+            self._count(scope, answer, begun)
             _log_line(scope, answer.status, begun)
             logs.clear_context()
 
@@ -99,6 +119,15 @@ class Envelope:
                 await transport_failure(500)(scope, receive, send)
             elif not answer.complete:
                 raise  # The answer has begun: only breaking the connection is honest.
+
+    def _count(self, scope: Scope, answer: _Answer, begun: float) -> None:
+        if answer.counted:
+            return
+        answer.counted = True
+        # What is mounted (/static) is no route, but leaves its prefix here.
+        route = getattr(scope.get("route"), "path", scope.get("root_path")) or None
+        seconds = time.monotonic() - begun
+        self._answered(method=scope["method"], route=route, status=answer.status or LEFT, seconds=seconds)
 
 
 def _with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:

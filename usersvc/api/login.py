@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from usersvc.api.deps import PREFIX, run
+from usersvc.api.deps import PREFIX, face_of, run
 from usersvc.api.errors import documented
 from usersvc.api.schemas import LoginIn, Success, TokenPairOut, answer
 from usersvc.errors import (
@@ -28,5 +28,6 @@ router = APIRouter(prefix=PREFIX, tags=["sessions"])
 )
 async def log_in(body: LoginIn, request: Request) -> Response:
     """Open a session."""
-    pair = await run(request, login.log_in, on="hashing", email=body.email, password=body.password)
+    with face_of(request).counts.logins.tried():
+        pair = await run(request, login.log_in, on="hashing", email=body.email, password=body.password)
     return answer(TokenPairOut.model_validate(pair))

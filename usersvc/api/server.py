@@ -18,6 +18,7 @@ from uvicorn.supervisors import Multiprocess
 
 from usersvc import configuration, logs
 from usersvc.api.app import create_app
+from usersvc.api.counting import forget_dead, shared_folder
 from usersvc.api.protocol import Protocol
 from usersvc.core import Core, build
 from usersvc.errors import AddressInUse, DomainError, NoAddress, NotServing
@@ -53,10 +54,16 @@ class Server(uvicorn.Server):
 class _Supervisor(Multiprocess):
     """Lets go of the address first, so that nobody is let in while the children finish."""
 
+    counts_folder: Path
+
     def terminate_all(self) -> None:
         for listener in self.sockets:
             listener.close()
         super().terminate_all()
+
+    def keep_subprocess_alive(self) -> None:
+        super().keep_subprocess_alive()
+        forget_dead(self.counts_folder, alive={process.pid for process in self.processes})
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,8 @@ def several_processes(settings: Settings, listener: socket.socket, factory: AppF
     supervisor = _Supervisor(config, sockets=[listener])
 
     def run() -> None:
-        supervisor.run()
+        with shared_folder() as supervisor.counts_folder:
+            supervisor.run()
         if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
             raise NotServing
 

@@ -7,7 +7,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from usersvc import logs
+from usersvc import configuration, logs
 from usersvc.cli.opening import (
     Invocation,
     core_on,
@@ -39,6 +39,9 @@ def serve(
     ] = False,
 ) -> None:
     """Make or migrate the database, then serve the API, with a worker inside."""
+    # Before prometheus-client is imported, which would obey it.
+    configuration.count_alone()
+
     from usersvc.api import server
     from usersvc.jobs.queue import make_queue
     from usersvc.jobs.worker import Worker
