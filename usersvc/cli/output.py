@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _UNBROKEN = 10_000
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -54,10 +55,11 @@ def shown(value: object) -> str:
             return str(value)
 
 
-def print_table(columns: list[str], rows: list[list[str]]) -> None:
+def print_table(columns: list[str], rows: Iterable[Iterable[str | Text]]) -> None:
+    """A cell is shown as it is: brackets in it, of a mail server's answer for instance, are no markup."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     console().print(table)
