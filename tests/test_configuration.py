@@ -797,3 +797,44 @@ def test_a80_settings_printed_by_accident_hold_no_secret() -> None:
     for text in (repr(settings), str(settings), repr(settings.server), str(settings.model_dump())):
         assert SECRET not in text
     assert SECRET not in settings.model_dump_json()
+
+
+# -- what holds besides the mistakes
+
+
+def besides(config: Path | None = None, **values: object) -> Settings | None:
+    with pytest.raises(SettingsError) as caught:
+        configuration.load(config, environ=variables(**values))
+    return caught.value.besides
+
+
+def test_wrong_keys_have_their_defaults_beside_what_is_right(write: Callable[..., Path]) -> None:
+    path = write('[server]\nport = "high"\nprot = 1\ndata_dir = "mine"\n[sevrer]\nport = 1\n')
+    found = besides(path, log__level="loud", server__workers="3")
+    assert found is not None
+    assert (found.server.port, found.log.level, found.server.workers) == (8000, "info", 3)
+    assert (found.file, found.data_dir) == (path, path.parent / "mine")
+    assert {v.key: v.origin for v in found.values()}["server.data_dir"] == str(path)
+
+
+def test_mistakes_that_only_show_together_leave_the_settings_as_they_are() -> None:
+    found = besides(mail__transport="smtp", server__prot="1")
+    assert found is not None
+    assert found.mail.transport == "smtp"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[server]\ndata_dir = 5\n",
+        '[database]\nurl = "mysql://x"\n',
+        '[server]\nsecret_key = "short"\n',
+        "server = 5\n",
+        'server = 5\n[log]\nlevel = "loud"\n',
+        "not TOML",
+    ],
+)
+def test_nothing_holds_where_it_is_not_certain_which_database_is_meant(
+    write: Callable[..., Path], text: str
+) -> None:
+    assert besides(write(text)) is None

@@ -32,6 +32,7 @@ ENV_CONFIG = "USERSVC_CONFIG"
 DEFAULT_FILE = "usersvc.toml"
 # prometheus-client reads it when it is imported.
 _METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_WHICH_INSTANCE = {"server.data_dir", "server.secret_key", "server.secret_key_file", "database.url"}
 
 
 def load(
@@ -49,17 +50,25 @@ def load(
     document = _read_file(path) if path else {}
     given = {key: value for key, value in (flags or {}).items() if value is not None}
     origins = _origins(path, document, variables, given)
-    mistakes = [*_unknown_variables(variables), *_misplaced(path, document)]
+    misplaced = _misplaced(path, document)
+    mistakes = [*_unknown_variables(variables), *misplaced]
     try:
         settings = _from(_tables_of(document), variables, given)
     except ValidationError as error:
-        raise SettingsError(mistakes + _explain(error, origins, path)) from None
-    settings._origins, settings._file = origins, path
+        mistakes += _explain(error, origins, path)
+        besides = None if misplaced else _besides(_wrong_keys(error), document, variables, given)
+        raise SettingsError(mistakes, besides and _placed(besides, origins, path)) from None
+    _placed(settings, origins, path)
     for together, what in _check_together(settings):
         places = [origins[key] for key in together if key in origins]
         mistakes.append(": ".join([*dict.fromkeys(places), together[0], what]))
     if mistakes:
-        raise SettingsError(mistakes)
+        raise SettingsError(mistakes, None if misplaced else settings)
+    return settings
+
+
+def _placed(settings: Settings, origins: Mapping[str, str], path: Path | None) -> Settings:
+    settings._origins, settings._file = origins, path
     return settings
 
 
@@ -133,6 +142,29 @@ def _from(document: dict[str, Any], variables: Mapping[str, str], flags: Mapping
             )
 
     return FromHere()
+
+
+def _wrong_keys(error: ValidationError) -> set[str]:
+    return {".".join(str(part) for part in problem["loc"][:2]) for problem in error.errors()}
+
+
+def _besides(
+    wrong: set[str], document: Mapping[str, Any], variables: Mapping[str, str], flags: Mapping[str, Any]
+) -> Settings | None:
+    """The settings without the wrong keys; None where one of these says which database or key is meant."""
+    if wrong & _WHICH_INSTANCE:
+        return None
+    tables = {
+        table: {key: value for key, value in document[table].items() if f"{table}.{key}" not in wrong}
+        for table in document
+        if table in Settings.model_fields
+    }
+    wrong_variables = {variable(table, key) for table, key, _ in keys() if f"{table}.{key}" in wrong}
+    return _from(
+        tables,
+        {name: value for name, value in variables.items() if name.upper() not in wrong_variables},
+        {key: value for key, value in flags.items() if key not in wrong},
+    )
 
 
 def _known_variables() -> set[str]:

@@ -35,9 +35,12 @@ _SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 class SettingsError(Exception):
     """What is wrong with the settings, a line a mistake; nothing was started or changed."""
 
-    def __init__(self, mistakes: list[str]) -> None:
+    def __init__(self, mistakes: list[str], besides: "Settings | None" = None) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
+        self.besides = besides
+        """What holds with defaults for the wrong keys, to look around with and never to start or send
+        with; None where it is not certain which database and secret key are meant."""
 
 
 class Table(BaseModel):
