@@ -212,10 +212,10 @@ def until_it_hangs_up(connection: socket.socket) -> None:
         pass
 
 
-def certificate(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+def certificate(authority: trustme.CA, *names: str, until: datetime | None = None) -> ssl.SSLContext:
     """For a server that is called so."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*names).configure_cert(context)
+    authority.issue_cert(*names, not_after=until).configure_cert(context)
     return context
 
 

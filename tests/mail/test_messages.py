@@ -13,26 +13,12 @@ from jinja2.exceptions import SecurityError
 from tests.factories import text_of
 from usersvc.mail import messages
 from usersvc.mail.messages import Messages
+from usersvc.mail.samples import SAMPLES
+from usersvc.services import delivery
 
 AT = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
-LINK = "https://users.example.org/activate?token=" + "Ab-_" * 10 + "xyz"
-DATA: dict[str, dict[str, Any]] = {
-    "activation": {"host": "users.example.org", "link": LINK, "expires_at": "2030-01-03 03:04 UTC"},
-    "already_registered": {"host": "users.example.org"},
-    "password_reset": {"host": "users.example.org", "link": LINK, "expires_at": "2030-01-03 03:04 UTC"},
-    "invitation": {"host": "users.example.org", "link": LINK, "expires_at": "2030-01-05 03:04 UTC"},
-    "activated": {"host": "users.example.org", "link": LINK, "expires_at": "2030-01-05 03:04 UTC"},
-    "reactivated": {"host": "users.example.org"},
-    "login_locked": {"host": "users.example.org"},
-    "deactivated": {"host": "users.example.org"},
-    "password_changed": {"host": "users.example.org"},
-    "session_ended": {
-        "host": "users.example.org",
-        "device": "Firefox on Linux",
-        "logged_in_at": "2030-01-01 10:00 UTC",
-    },
-    "test": {"host": "users.example.org"},
-}
+LINK = SAMPLES["activation"]["link"]
+DATA = SAMPLES
 
 
 def render(
@@ -72,6 +58,10 @@ def test_every_kind_that_has_a_template_is_tried_here() -> None:
     kinds = {path.stem for path in templates.glob("*.txt")}
     assert kinds == set(DATA)
     assert kinds <= {path.stem for path in templates.glob("*.html")}
+
+
+def test_samples_have_a_link_where_mails_get_one() -> None:
+    assert {kind for kind in DATA if "link" in DATA[kind]} == delivery._WITH_LINK
 
 
 @pytest.mark.parametrize("kind", DATA)

@@ -10,18 +10,23 @@ import contextlib
 import ipaddress
 import ssl
 import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import parseaddr
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 import aiosmtplib
 
 from usersvc import logs
 from usersvc.mail.errors import LoginRefused, MailRefused, NotSent
+from usersvc.mail.route import Route
 from usersvc.settings import Settings
+
+_Heard = TypeVar("_Heard")
 
 _GOODBYE_SECONDS = 2
 _MOST_OF_A_REPLY = 300
@@ -74,20 +79,37 @@ class SmtpTransport:
         A server that takes the mail and is not heard in time gets it again, with its Message-ID.
         """
         [recipient] = message["To"].addresses
+
+        async def hand_over(client: _Client) -> str:
+            await client.mail(self._sender)
+            await client.rcpt(recipient.addr_spec)
+            await client.data(message.as_bytes())
+            return self._where
+
+        return self._talk(hand_over, self._seconds)
+
+    def check(self) -> Route:
+        """Connects, with TLS, and logs in as `send` does, in as much time as connecting may take."""
+
+        async def look(client: _Client) -> Route:
+            return Route(self._where, _certificate_end(client))
+
+        return self._talk(look, self._connect_seconds)
+
+    def _talk(self, about: Callable[["_Client"], Awaitable[_Heard]], seconds: float) -> _Heard:
         self._require_no_fresh_refusal()
         try:
             with asyncio.Runner(loop_factory=_Loop) as runner:
-                runner.run(self._converse(message, recipient.addr_spec))
+                return runner.run(self._converse(about, seconds))
         except (aiosmtplib.SMTPException, OSError) as error:
             # From None: what the library says may hold the password, as it stands.
             raise self._explained(error) from None
-        return self._where
 
     @property
     def _where(self) -> str:
         return f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
 
-    async def _converse(self, message: EmailMessage, recipient: str) -> None:
+    async def _converse(self, about: Callable[["_Client"], Awaitable[_Heard]], seconds: float) -> _Heard:
         client = _Client(
             hostname=self._host,
             port=self._port,
@@ -97,17 +119,15 @@ class SmtpTransport:
             start_tls=False,
             tls_context=None if self._security == "none" else self._tls,
         )
-        end = asyncio.get_running_loop().time() + self._seconds
+        end = asyncio.get_running_loop().time() + seconds
         try:
             async with asyncio.timeout_at(end):
                 await self._connect(client)
                 if self._username:
                     await client.login(self._username, self._password)
-                await client.mail(self._sender)
-                await client.rcpt(recipient)
-                await client.data(message.as_bytes())
+                return await about(client)
         except TimeoutError:
-            raise NotSent(f"{self._where} took longer than {self._seconds:g} s") from None
+            raise NotSent(f"{self._where} took longer than {seconds:g} s") from None
         finally:
             await _say_goodbye(client, end)
 
@@ -182,6 +202,13 @@ def _greeting(host: str) -> str:
 
 def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
+
+
+def _certificate_end(client: "_Client") -> datetime | None:
+    tls = client.transport.get_extra_info("ssl_object") if client.transport else None
+    if tls is None:
+        return None
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(tls.getpeercert()["notAfter"]), UTC)
 
 
 async def _say_goodbye(client: "_Client", end: float) -> None:

@@ -4,11 +4,14 @@ import contextlib
 import os
 import secrets
 import sys
+import tempfile
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Protocol
 
 from usersvc.files import sync_folder
+from usersvc.mail.errors import NotSent
+from usersvc.mail.route import Route
 from usersvc.mail.smtp import smtp_from
 from usersvc.settings import Settings
 
@@ -19,6 +22,10 @@ class Transport(Protocol):
 
         OSError: try again. MailRefused: never. LoginRefused: not before an operator has mended it.
         """
+        ...
+
+    def check(self) -> Route:
+        """Go all the way but for the mail; raises as `send` does. Leaves nothing behind."""
         ...
 
 
@@ -48,6 +55,15 @@ class FileTransport:
             raise
         return str(target)
 
+    def check(self) -> Route:
+        folder = self._folder if self._folder.exists() else self._folder.parent
+        if folder.exists():
+            try:
+                tempfile.TemporaryFile(dir=folder).close()
+            except OSError as error:
+                raise NotSent(f"{folder} cannot be written: {error.strerror}") from None
+        return Route(f"files in {self._folder}")
+
     def purge(self, before: float, *, dry_run: bool = False) -> int:
         """Delete mails older than `before` (seconds since the epoch), and drafts of workers that died.
 
@@ -71,6 +87,9 @@ class ConsoleTransport:
         sys.stdout.flush()
         return "console"
 
+    def check(self) -> Route:
+        return Route("the console")
+
 
 class MemoryTransport:
     """Keeps what it is given."""
@@ -81,6 +100,9 @@ class MemoryTransport:
     def send(self, message: EmailMessage) -> str:
         self.sent.append(message)
         return "memory"
+
+    def check(self) -> Route:
+        return Route("memory")
 
 
 def transport_from(settings: Settings) -> Transport:
