@@ -17,6 +17,9 @@ from usersvc.cli.app import EXIT, WRONG_SETTING, app
 from usersvc.core import Core
 from usersvc.errors import CODES
 from usersvc.mail.messages import _BUILT_IN
+from usersvc.mail.samples import SAMPLES
+from usersvc.services.checks.finding import ok
+from usersvc.services.doctor import checks
 from usersvc.settings import keys
 
 ROOT = Path(__file__).parent.parent
@@ -27,6 +30,7 @@ _OF_COMMANDS = {
     "MAIL_NOT_FOUND",
     "MAIL_NOT_GIVEN_UP",
     "MAIL_NOT_SENT",
+    "CHECKS_FAILED",
     "ADDRESS_IN_USE",
     "NO_ADDRESS",
     "NOT_SERVING",
@@ -87,7 +91,20 @@ def test_every_kind_of_mail_is_documented() -> None:
     documented = set(re.findall(r"^\| `([a-z_]+)` \| ", _text("docs/operations.md"), re.MULTILINE))
     kinds = {path.stem for path in _BUILT_IN.glob("*.txt")}
     assert documented == kinds
+    values = dict(
+        re.findall(r"^\| `([a-z_]+)` \| [^|]+ \| (.+) \|$", _text("docs/operations.md"), re.MULTILINE)
+    )
+    for kind, sample in SAMPLES.items():
+        assert re.findall(r"`([a-z_]+)`", values[kind]) == list(sample)
     assert kinds == {path.stem for path in _BUILT_IN.glob("*.html")} - {"layout", "button"}
+
+
+def test_every_check_of_doctor_is_documented_in_its_order() -> None:
+    [table] = re.findall(
+        r"^\| check \| failed \|.*\n\|[- |]+\n((?:\|.*\n)+)", _text("docs/operations.md"), re.MULTILINE
+    )
+    documented = re.findall(r"^\| ([a-z ]+) \|", table, re.MULTILINE)
+    assert documented == ["settings", *(check.name for check in checks(lambda _: ok("well")))]
 
 
 def test_settings_that_the_documents_name_exist() -> None:

@@ -242,6 +242,11 @@ class MailNotSent(DomainError):
     message = "The mail could not be sent."
 
 
+class ChecksFailed(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "Not everything is all right."
+
+
 class AddressInUse(DomainError):
     kind = Kind.UNAVAILABLE
     message = "Something else listens on this address already."

@@ -1,7 +1,11 @@
-"""Files that survive a power failure."""
+"""Files that survive a power failure, and whose they are."""
 
 import os
+import sys
 from pathlib import Path
+
+if sys.platform != "win32":
+    import pwd
 
 
 def sync_folder(folder: Path) -> None:
@@ -13,3 +17,20 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def other_owner(path: Path) -> str | None:
+    """The system user this path belongs to, where that is not the one of this process; never on Windows."""
+    if sys.platform == "win32":
+        return None
+    owner = path.stat().st_uid
+    return None if owner == os.geteuid() else user_name(owner)
+
+
+def user_name(uid: int) -> str:
+    if sys.platform == "win32":
+        return str(uid)
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

@@ -8,7 +8,18 @@ import typer
 from typer.core import TyperGroup
 
 from usersvc import __version__
-from usersvc.cli import admin, configuration, database, directory, mail, passwords, server, sessions, users
+from usersvc.cli import (
+    admin,
+    configuration,
+    database,
+    directory,
+    doctor,
+    mail,
+    passwords,
+    server,
+    sessions,
+    users,
+)
 from usersvc.cli.opening import Invocation
 from usersvc.errors import DomainError, Kind
 from usersvc.settings import SettingsError
@@ -87,6 +98,7 @@ sessions.add_to(app)
 mail.add_to(app)
 database.add_to(app)
 configuration.add_to(app)
+doctor.add_to(app)
 
 
 def main() -> None:

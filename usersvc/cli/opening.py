@@ -14,12 +14,10 @@ import typer
 from usersvc import configuration, logs
 from usersvc.core import Core, build
 from usersvc.errors import OtherSystemUser
+from usersvc.files import other_owner, user_name
 from usersvc.services import keys, schema
 from usersvc.services.actor import Actor
 from usersvc.settings import Settings
-
-if sys.platform != "win32":
-    import pwd
 
 _NO_LOGIN = 2**32 - 1
 
@@ -102,13 +100,12 @@ def program() -> str:
 
 def require_owner(settings: Settings) -> None:
     """Raises OtherSystemUser: files that root makes in there could not be opened by the service."""
-    if sys.platform == "win32" or not settings.data_dir.exists():
+    if not settings.data_dir.exists():
         return
-    owner = settings.data_dir.stat().st_uid
-    if owner != os.geteuid():
+    if owner := other_owner(settings.data_dir):
         raise OtherSystemUser(
-            f"{settings.data_dir} belongs to {_name_of(owner)}: run this as that user, "
-            f"for instance with `sudo -u {_name_of(owner)}`."
+            f"{settings.data_dir} belongs to {owner}: run this as that user, "
+            f"for instance with `sudo -u {owner}`."
         )
 
 
@@ -116,10 +113,10 @@ def operator() -> Actor:
     """The system user behind this process, as the kernel has him; the environment could say anything."""
     if sys.platform == "win32":
         return Actor.operator(os.getlogin())
-    name = _name_of(os.getuid())
+    name = user_name(os.getuid())
     login = _login_uid()
     if login is not None and login != os.getuid():
-        name = f"{name} (logged in as {_name_of(login)})"
+        name = f"{name} (logged in as {user_name(login)})"
     return Actor.operator(name[:64])
 
 
@@ -130,12 +127,3 @@ def _login_uid() -> int | None:
     except (OSError, ValueError):
         return None
     return None if uid == _NO_LOGIN else uid
-
-
-def _name_of(uid: int) -> str:
-    if sys.platform == "win32":
-        return str(uid)
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"

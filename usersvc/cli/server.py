@@ -20,6 +20,7 @@ from usersvc.cli.opening import (
 from usersvc.cli.output import console
 from usersvc.core import Core
 from usersvc.services import first_admin, keys
+from usersvc.services.checks.settings import lacks_proxies
 from usersvc.setting_types import is_wildcard
 from usersvc.settings import Settings, SettingsError
 
@@ -128,7 +129,7 @@ def _print_banner(core: Core) -> None:
     rows.append(("Database", shown(core.database.path)))
     if is_wildcard(settings.server.host) and not settings.server.public_url:
         rows.append(("Links", f"begin with {settings.public_url}: set server.public_url for other machines"))
-    if settings.public_url.startswith("https://") and not settings.server.trusted_proxies:
+    if lacks_proxies(settings):
         rows.append(("Proxy", "set server.trusted_proxies, or the limits count all clients as one"))
     rows.append(("Mail", _where_mail_goes(settings)))
     if not settings.server.worker:

@@ -122,6 +122,14 @@ class Database:
         finally:
             self._lock.release()
 
+    @property
+    def log_bytes(self) -> int:
+        """How long the write-ahead log is; 0 where there is none."""
+        try:
+            return self.path.with_name(f"{self.path.name}-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def create_file(self) -> None:
         """Make the database file, readable by its owner alone, and switch it to WAL; safe to repeat."""
         with _facts():

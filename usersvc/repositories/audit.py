@@ -47,6 +47,9 @@ class Audit:
     def insert(self, entry: AuditEntry) -> None:
         self._connection.execute(insert(audit).values(**vars(entry)))
 
+    def latest(self) -> datetime | None:
+        return self._connection.execute(select(func.max(audit.c.at))).scalar()
+
     def count_before(self, before: datetime) -> int:
         counted = select(func.count()).select_from(audit).where(audit.c.at < before)
         return self._connection.execute(counted).scalar_one()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, or_, select, update
+from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 
 from usersvc.db.models import jobs
 from usersvc.db.types import insert_if_absent
@@ -41,6 +41,9 @@ class Jobs:
         """When a worker, whichever, was seen last."""
         worker = self.by_name(_WORKER)
         return worker.finished_at if worker else None
+
+    def latest(self) -> datetime | None:
+        return self._connection.execute(select(func.max(jobs.c.finished_at))).scalar()
 
     def claim_slot(self, name: str, slot: datetime) -> bool:
         """Whether this run of the job is ours: nobody claimed this slot or a later one before.

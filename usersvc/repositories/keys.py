@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from usersvc.db.models import instance, keys
 from usersvc.db.types import insert_if_absent
@@ -32,6 +32,9 @@ class Keys:
 
     def all(self) -> list[StoredKey]:
         return [StoredKey(*row) for row in self._connection.execute(select(*_COLUMNS))]
+
+    def latest(self) -> datetime | None:
+        return self._connection.execute(select(func.max(keys.c.created_at))).scalar()
 
     def insert(self, key: StoredKey) -> None:
         self._connection.execute(insert(keys).values(**vars(key)))

@@ -33,6 +33,20 @@ def open_ring(core: Core) -> None:
     core.key_ring = _unwrap_all(core, stored, secret)
 
 
+def check_ring(core: Core) -> int:
+    """How many keys the secret key opens: all of them, or this raises as `open_ring` does. Makes nothing."""
+    secret = secret_key.find(core.settings)
+    with core.read() as tx:
+        stored, was_made = tx.keys.all(), tx.keys.secret_check() is not None
+    if not was_made:
+        return 0
+    if secret is None:
+        raise _missing_secret(core)
+    _require_same(core, secret)
+    _unwrap_all(core, stored, secret)
+    return len(stored)
+
+
 def _find_secret(core: Core) -> str:
     secret = secret_key.find(core.settings)
     if secret is not None:
@@ -45,12 +59,7 @@ def _find_secret(core: Core) -> str:
     # Looked for again in any case: another process may have made file and keys in this moment.
     found = secret_key.find(core.settings)
     if found is None:
-        raise SettingsError(
-            [
-                f"{path}: the secret key is missing that this database was made with: put the file back, "
-                "or set server.secret_key. Without it no token and no link can be made or checked."
-            ]
-        )
+        raise _missing_secret(core)
     return found
 
 
@@ -95,6 +104,16 @@ def _unwrap_all(core: Core, stored: list[StoredKey], secret: str) -> KeyRing:
     except WrongSecret:
         raise _another_secret(core) from None
     return KeyRing(keys, current=[row.kid for row in living if row.retired_at is None])
+
+
+def _missing_secret(core: Core) -> SettingsError:
+    return SettingsError(
+        [
+            f"{core.settings.secret_key_path}: the secret key is missing that this database was made with: "
+            "put the file back, or set server.secret_key. Without it no token and no link can be made or "
+            "checked."
+        ]
+    )
 
 
 def _another_secret(core: Core) -> SettingsError:

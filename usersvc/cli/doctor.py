@@ -1,0 +1,64 @@
+"""Whether everything is all right, from the shell."""
+
+from contextlib import ExitStack, closing
+
+import typer
+from rich.progress import Progress
+from rich.text import Text
+
+from usersvc import logs
+from usersvc.cli.opening import load_settings, name_database
+from usersvc.cli.output import Json, console, print_json, print_table
+from usersvc.core import build
+from usersvc.errors import ChecksFailed
+from usersvc.jobs import queue_file
+from usersvc.services import doctor as doctors
+from usersvc.services.checks.finding import Finding, State
+from usersvc.settings import Settings, SettingsError
+
+_STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red", State.SKIPPED: "dim"}
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Settings")(doctor)
+
+
+def doctor(ctx: typer.Context, as_json: Json = False) -> None:
+    """Check settings, keys, database, worker, mail, clock and disk. Changes nothing, sends nothing."""
+    wrong: SettingsError | None = None
+    settings: Settings | None
+    try:
+        settings = load_settings(ctx)
+    except SettingsError as error:
+        wrong, settings = error, error.besides
+    findings = _examine(settings, wrong.mistakes if wrong else [])
+    if as_json:
+        print_json([vars(finding) for finding in findings])
+    else:
+        _print(findings)
+    if wrong:
+        raise wrong
+    if bad := sum(finding.state is State.FAILED for finding in findings):
+        raise ChecksFailed(f"{bad} of {len(findings)} checks failed.")
+
+
+def _examine(settings: Settings | None, mistakes: list[str]) -> list[Finding]:
+    logs.configure(level="error", form=settings.log.format if settings else "auto")
+    err = console(err=True)
+    with ExitStack() as stack:
+        core = stack.enter_context(closing(build(settings))) if settings else None
+        if core:
+            name_database(core)
+        bar = stack.enter_context(Progress(console=err, transient=True, disable=not err.is_terminal))
+        bar.add_task("Looking", total=None)
+        return list(doctors.examine(core, mistakes=mistakes, queue=queue_file.look))
+
+
+def _print(findings: list[Finding]) -> None:
+    """The remedy on a line of its own, so that both can be read on a narrow terminal."""
+    rows: list[tuple[str, str | Text, str]] = []
+    for finding in findings:
+        rows.append((finding.check, Text(finding.state, style=_STYLES[finding.state]), finding.found))
+        if finding.remedy:
+            rows.append(("", "", f"-> {finding.remedy}"))
+    print_table(["check", "state", "found"], rows)
