@@ -65,6 +65,14 @@ def test_a_worker_is_seen_when_it_sweeps_and_when_it_takes_a_mail(core: Core, cl
     assert health.vitals(core).worker_seen_at == clock.now()
 
 
+def test_a_sign_of_life_from_a_clock_that_was_ahead_is_overwritten(core: Core, clock: MovedClock) -> None:
+    clock.move(hours=3)
+    health.beat(core)
+    clock.move(hours=-3)
+    health.beat(core)
+    assert health.vitals(core).worker_seen_at == clock.now()
+
+
 def test_the_last_purge_is_told(core: Core, clock: MovedClock) -> None:
     counts = maintenance.purge(core, actor=OPERATOR)
     found = health.vitals(core)
