@@ -11,7 +11,7 @@ from huey.api import crontab
 from tests.factories import EMAIL, PASSWORD, STRANGER, active, delivered
 from usersvc.clock import MovedClock
 from usersvc.core import Core
-from usersvc.errors import NoDatabase, SchemaOutdated
+from usersvc.errors import DatabaseUnavailable, NoDatabase, SchemaOutdated
 from usersvc.jobs.queue import make_queue
 from usersvc.jobs.tasks import latest_slot, register
 from usersvc.jobs.worker import Worker, wait_for_database
@@ -78,6 +78,14 @@ def test_a_stop_lets_the_mail_in_hand_be_finished_and_leaves_the_rest(core: Core
     assert not stopping.is_alive()
     assert len(slow.sent) == 1
     assert len(delivered(core)) == 2  # the one that was finished, and the other one now
+
+
+def test_a_queue_that_broke_is_told_with_the_remedy_and_nothing_runs(core: Core) -> None:
+    worker = Worker(core, make_queue(core.settings))
+    core.settings.queue_path.write_bytes(b"no queue" * 5000)
+    with pytest.raises(DatabaseUnavailable, match="delete it"):
+        worker.start()
+    assert not worker._thread.is_alive()
 
 
 def test_a_task_that_fails_stops_nothing(core: Core, transport: MemoryTransport) -> None:

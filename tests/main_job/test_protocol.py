@@ -14,9 +14,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.conftest import settings_for
 from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD, token_in_file
 from tests.processes import Usersvc, eventually
 from usersvc.api import protocol
+from usersvc.jobs.queue import make_queue
 
 pytestmark = pytest.mark.process
 
@@ -214,4 +216,20 @@ def test_a_damaged_queue_is_told_with_the_remedy(usersvc: Usersvc) -> None:
     (usersvc.folder / "data" / "queue.db").write_bytes(b"no queue" * 5000)
     found = usersvc.run("serve", check=8)
     assert "delete it" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_a_queue_that_somebody_else_holds_is_told_in_one_line(usersvc: Usersvc) -> None:
+    usersvc.run("migrate")
+    settings = settings_for(usersvc.folder / "data")
+    make_queue(settings)
+    holder = sqlite3.connect(settings.queue_path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        found = usersvc.run("worker", check=8)
+    finally:
+        holder.close()
+    [told] = [line for line in found.stderr.splitlines() if line.startswith("Error: ")]
+    assert "Another program holds it" in told
+    assert "delete" not in told
     assert "Traceback" not in found.stderr

@@ -3,6 +3,8 @@
 import json
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ class _Storage(SqliteStorage):
 def make_queue(settings: Settings) -> SqliteHuey:
     """Raises DatabaseUnavailable where the file cannot be used."""
     path = settings.queue_path
-    try:
+    with usable(path):
         _touch(path)
         return SqliteHuey(
             name="usersvc",
@@ -46,10 +48,19 @@ def make_queue(settings: Settings) -> SqliteHuey:
             serializer=JsonSerializer(),
             utc=True,
         )
+
+
+@contextmanager
+def usable(path: Path) -> Iterator[None]:
+    """Raises DatabaseUnavailable, with the remedy, where what is done to the queue in here fails."""
+    try:
+        yield
     except (OSError, sqlite3.Error) as error:
-        raise DatabaseUnavailable(
-            f"The queue {path} cannot be used ({error}). Nothing in it matters: delete it, and start again."
-        ) from error
+        remedy = "Nothing in it matters: delete it, and start again."
+        # The lowest byte: the rest says more exactly how.
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+            remedy = "Another program holds it: end that one, and start again."
+        raise DatabaseUnavailable(f"The queue {path} cannot be used ({error}). {remedy}") from error
 
 
 def _touch(path: Path) -> None:

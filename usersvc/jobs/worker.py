@@ -13,6 +13,7 @@ from usersvc import logs
 from usersvc.core import Core
 from usersvc.errors import NoDatabase, SchemaOutdated
 from usersvc.jobs.doorbell import Doorbell
+from usersvc.jobs.queue import usable
 from usersvc.jobs.tasks import register
 from usersvc.services import schema
 
@@ -32,6 +33,7 @@ class Worker:
     """Mail and periodic jobs of one process, on `threads` threads; two, so that a purge holds up no mail."""
 
     def __init__(self, core: Core, queue: Huey, *, threads: int = 2) -> None:
+        self._core = core
         self._stopping = threading.Event()
         owner = f"{socket.gethostname()[:40]}:{os.getpid()}"
         self._tasks = register(queue, core, owner=owner, stopping=self._stopping.is_set)
@@ -50,9 +52,11 @@ class Worker:
         self._doorbell.ring()
 
     def start(self) -> None:
+        """Raises DatabaseUnavailable where the queue cannot be used; nothing runs then."""
         # What became due while no worker ran is done first.
-        self._tasks.deliver_outbox()
-        self._tasks.catch_up()
+        with usable(self._core.settings.queue_path):
+            self._tasks.deliver_outbox()
+            self._tasks.catch_up()
         self._thread.start()
         _log.info("worker started")
 
