@@ -29,6 +29,7 @@ class Usersvc:
             **{name: value for name, value in os.environ.items() if not name.startswith("USERSVC_")},
             "USERSVC_SERVER__PORT": str(self.port),
             "USERSVC_PASSWORDS__BCRYPT_COST": "10",
+            "USERSVC_SERVER__DRAIN_SECONDS": "0",
             "COLUMNS": "120",
         }
 

@@ -90,6 +90,13 @@ class Server(Table):
     )
     docs: bool = Field(True, description="Serve Swagger UI at /docs and the OpenAPI document.")
     worker: bool = Field(True, description="Run a worker (mail, periodic jobs) inside `usersvc serve`.")
+    drain_seconds: int = Field(
+        2,
+        ge=0,
+        le=300,
+        description="After SIGTERM it goes on serving for so long, while /readyz says that it stops. "
+        "Longer than the interval in which a load balancer looks.",
+    )
 
 
 class Database(Table):

@@ -1,5 +1,6 @@
 """A real Huey consumer on threads: wake-ups, the clock, a clean stop."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from usersvc.jobs.tasks import latest_slot, register
 from usersvc.jobs.worker import Worker, wait_for_database
 from usersvc.mail.transports import MemoryTransport
 from usersvc.services import maintenance, registration
+from usersvc.stopping import Stop
 
 
 def _within(seconds: float, happened: Callable[[], object]) -> None:
@@ -78,6 +80,13 @@ def test_a_stop_lets_the_mail_in_hand_be_finished_and_leaves_the_rest(core: Core
     assert not stopping.is_alive()
     assert len(slow.sent) == 1
     assert len(delivered(core)) == 2  # the one that was finished, and the other one now
+
+
+def test_a_worker_that_is_stopped_at_once_has_begun_nothing_that_goes_on(core: Core) -> None:
+    for _ in range(5):
+        worker = Worker(core, make_queue(core.settings))
+        worker.start()
+        assert worker.stop()
 
 
 def test_a_queue_that_broke_is_told_with_the_remedy_and_nothing_runs(core: Core) -> None:
@@ -148,8 +157,8 @@ def test_the_latest_slot_of_a_schedule_is_found(schedule: str, expected: datetim
 
 
 def test_waiting_for_a_database_ends_with_what_is_wrong(core: Core) -> None:
-    stop = threading.Event()
-    wait_for_database(core, stop, seconds=0)
+    stop = Stop()
+    assert wait_for_database(core, stop, seconds=0)
     with core.write() as tx:
         tx.connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
     with pytest.raises(SchemaOutdated):
@@ -158,6 +167,5 @@ def test_waiting_for_a_database_ends_with_what_is_wrong(core: Core) -> None:
     core.database.path.unlink()
     with pytest.raises(NoDatabase):
         wait_for_database(core, stop, seconds=0.1)
-    stop.set()
-    with pytest.raises(NoDatabase):
-        wait_for_database(core, stop, seconds=60)
+    stop.hear(signal.SIGTERM)
+    assert not wait_for_database(core, stop, seconds=60)

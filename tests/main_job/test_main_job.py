@@ -2,12 +2,9 @@
 
 import random
 import re
-import signal
-import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,27 +18,6 @@ from tests.processes import Usersvc, eventually
 API_DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "api.md"
 
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture
-def usersvc(tmp_path: Path) -> Usersvc:
-    return Usersvc(tmp_path)
-
-
-@pytest.fixture
-def rows(usersvc: Usersvc) -> Iterator:
-    """Look into the database beside the running processes."""
-
-    def query(sql: str, *values: object) -> list[tuple]:
-        connection = sqlite3.connect(usersvc.database, timeout=10)
-        try:
-            found = connection.execute(sql, values).fetchall()
-            connection.commit()
-            return found
-        finally:
-            connection.close()
-
-    return query
 
 
 def _checked_as_documented(usersvc: Usersvc, token: str) -> dict:
@@ -258,30 +234,6 @@ def test_r04_a_mail_whose_worker_was_killed_is_sent_when_its_lease_is_over(users
         # Nobody rings: the sweep of the next minute finds it.
         eventually(usersvc.mails, seconds=90)
         assert len(usersvc.mails()) == 1
-
-
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("arguments", [("serve",), ("serve", "--workers", "2"), ("worker",)])
-def test_a_signal_stops_each_process_cleanly(
-    usersvc: Usersvc, arguments: tuple[str, ...], signum: int
-) -> None:
-    usersvc.run("migrate")
-    with usersvc.running(*arguments) as process:
-        process.wait_until(lambda: "worker started" in process.output, "it is up")
-        if arguments[0] == "serve":
-            process.wait_until(usersvc._is_ready, "it is ready")
-        assert process.stop(signum) == 0
-        assert "worker stopped" in process.output
-        assert "Traceback" not in process.output
-
-
-def test_a_request_that_was_accepted_is_finished_after_sigterm(usersvc: Usersvc) -> None:
-    usersvc.environ["USERSVC_PASSWORDS__BCRYPT_COST"] = "13"
-    with usersvc.serving() as server, ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(usersvc.post, "/users", {"email": EMAIL, "password": PASSWORD})
-        threading.Event().wait(0.15)
-        assert server.stop() == 0
-        assert answer.result().status_code == 202
 
 
 def test_the_worker_waits_for_the_database(usersvc: Usersvc) -> None:

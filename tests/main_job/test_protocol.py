@@ -24,11 +24,6 @@ pytestmark = pytest.mark.process
 
 
 @pytest.fixture
-def usersvc(tmp_path: Path) -> Usersvc:
-    return Usersvc(tmp_path)
-
-
-@pytest.fixture
 def serving(usersvc: Usersvc) -> Iterator[Usersvc]:
     with usersvc.serving():
         yield usersvc

@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol with bounds on what comes before a request is whole, and our own refusals.
 
 Without them a stranger fills the memory with headers that never end, and the table of open files with
-connections that never say anything.
+connections that never say anything. And a server that stops closes no connection with a request in it.
 """
 
 import asyncio
@@ -9,26 +9,60 @@ import uuid
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from usersvc.api.envelope import MOST_HEADER_BYTES, SECURITY_HEADERS
 from usersvc.api.errors import transport_failure
+from usersvc.stopping import Stop
 
 HEADER_SECONDS = 10.0
 BODY_SECONDS = 30.0
+# Once nobody listens any more, a connection without a request is kept for so long.
+IDLE_SECONDS = 1.0
+_LAST_LOOK_SECONDS = 0.05
 
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
 
-class Protocol(HttpToolsProtocol):
-    """Refuses with 431, 408 and 400 in the envelope, where no application has seen the request yet."""
+class State(ServerState):
+    """What the connections of one server share."""
 
+    connections: set[Any]
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__()
+        self.stop = stop
+        self.listening = True
+
+
+class Protocol(HttpToolsProtocol):
+    """Refuses with 431, 408 and 400 in the envelope, where no application has seen the request yet.
+
+    When the server stops, uvicorn's own closes a connection from which it has read nothing or half the
+    headers, and the kernel resets what lies there unread; this one waits for the request.
+    """
+
+    server_state: State
     _deadline: asyncio.TimerHandle | None = None
     _in_headers = False
     _header_bytes = 0
+    _stays_open = True
+    _looked_again = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._set_deadline(HEADER_SECONDS)
+        self._set_deadline(HEADER_SECONDS if self.server_state.listening else IDLE_SECONDS)
+
+    def shutdown(self) -> None:
+        """Nobody listens any more: the request that is here, or comes in a moment, is the last one."""
+        if self._is_idle():
+            self._set_deadline(IDLE_SECONDS)
+        self.make_last()
+
+    def make_last(self) -> None:
+        """Answer with `Connection: close`, unless the client was told already that it stays open."""
+        if self.cycle and not self.cycle.response_started and not self._in_headers:
+            self.cycle.keep_alive = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._set_deadline(None)
@@ -43,21 +77,37 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_headers, self._header_bytes = True, 0
+        self._in_headers, self._header_bytes, self._looked_again = True, 0, False
         self._set_deadline(HEADER_SECONDS)
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._set_deadline(BODY_SECONDS)
+        earlier, earlier_stays_open = self.cycle, self._stays_open
         super().on_headers_complete()
+        self._stays_open = self.cycle.keep_alive
+        if self.server_state.stop.asked:
+            if earlier and not earlier.response_started:
+                # Pipelined: only the last one may close, or those behind it are lost.
+                earlier.keep_alive = earlier_stays_open
+            self.make_last()
 
     def on_message_complete(self) -> None:
         self._set_deadline(None)
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._is_idle() and not self.server_state.listening:
+            self._set_deadline(IDLE_SECONDS)
+
     def send_400_response(self, msg: str) -> None:
         """What uvicorn answers to what is no HTTP."""
         self._refuse(400)
+
+    def _is_idle(self) -> bool:
+        """Nothing of a request has been read that is not answered."""
+        return not self._in_headers and (self.cycle is None or self.cycle.response_complete)
 
     def _set_deadline(self, seconds: float | None) -> None:
         if self._deadline:
@@ -67,6 +117,10 @@ class Protocol(HttpToolsProtocol):
     def _too_slow(self) -> None:
         if self._in_headers:
             self._refuse(408)
+        elif self._is_idle() and not self._looked_again:
+            # A request may lie there that the event loop has not come to yet.
+            self._looked_again = True
+            self._set_deadline(_LAST_LOOK_SECONDS)
         elif not self.transport.is_closing():
             self.transport.close()
 

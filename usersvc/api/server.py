@@ -1,25 +1,25 @@
-"""uvicorn around the application: one process, or several under one parent."""
+"""The address, and who serves on it: this process, or several under it."""
 
+import contextlib
 import errno
 import os
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors import Multiprocess, multiprocess
 
 from usersvc import configuration, logs
-from usersvc.api.app import create_app
 from usersvc.api.counting import forget_dead, shared_folder
-from usersvc.api.protocol import Protocol
+from usersvc.api.serving import BACKLOG, MOST_ACCEPT_SECONDS, STOP_SECONDS, Server
 from usersvc.core import Core, build
 from usersvc.errors import AddressInUse, DomainError, NoAddress, NotServing
 from usersvc.jobs.doorbell import Doorbell
@@ -27,70 +27,15 @@ from usersvc.jobs.queue import make_queue
 from usersvc.jobs.tasks import register
 from usersvc.services import keys
 from usersvc.settings import Settings, SettingsError
+from usersvc.stopping import SIGNALS, Stop, end_at_once
 
-# Accepted requests get so long to finish after SIGTERM.
-STOP_SECONDS = 30
-_BACKLOG = 2048
+if sys.platform != "win32":
+    from multiprocessing import resource_tracker
+
+# A child that has not ended so long after all it may wait for is hung.
+_HUNG_SECONDS = 5
 
 _log = logs.get("usersvc.server")
-
-
-class Server(uvicorn.Server):
-    """Comes back after SIGTERM, so that the worker can be stopped and the exit code is ours.
-
-    uvicorn's own raises the signal again once it has shut down, which ends the process.
-    """
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self.should_exit:
-            self.force_exit = True
-        self.should_exit = True
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        _log.info("ready")
-
-
-class _Supervisor(Multiprocess):
-    """Lets go of the address first, so that nobody is let in while the children finish."""
-
-    counts_folder: Path
-
-    def terminate_all(self) -> None:
-        for listener in self.sockets:
-            listener.close()
-        super().terminate_all()
-
-    def keep_subprocess_alive(self) -> None:
-        super().keep_subprocess_alive()
-        forget_dead(self.counts_folder, alive={process.pid for process in self.processes})
-
-
-@dataclass(frozen=True)
-class AppFactory:
-    """What a child process needs to build its own application; travels by pickle."""
-
-    config: Path | None
-    flags: dict[str, Any]
-
-    def __call__(self) -> ASGIApp:
-        try:
-            settings = configuration.load(self.config, flags=self.flags)
-            logs.configure(level=settings.log.level, form=settings.log.format)
-            core = build(settings)
-            keys.open_ring(core)
-            core.doorbell = doorbell(core)
-        except (DomainError, SettingsError) as error:
-            _log.error("cannot start", reason=str(error))
-            # What uvicorn's parent does not try again, since it would fail the same way.
-            sys.exit(STARTUP_FAILURE)
-        _log.info("ready", pid=os.getpid())
-        return create_app(core)
-
-
-def doorbell(core: Core) -> Callable[[], object]:
-    """Rings the workers of other processes through the queue."""
-    return Doorbell(register(make_queue(core.settings), core, owner="").deliver_outbox).ring
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -104,7 +49,7 @@ def listen(settings: Settings) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         # Now, not when serving begins: of two that start at once one is told here.
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise AddressInUse(
@@ -116,46 +61,138 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def one_process(core: Core, listener: socket.socket) -> Callable[[], None]:
-    """What serves in this process until SIGTERM or SIGINT; accepted requests are finished first.
+def doorbell(core: Core) -> Callable[[], object]:
+    """Rings the workers of other processes through the queue."""
+    return Doorbell(register(make_queue(core.settings), core, owner="").deliver_outbox).ring
 
-    Signals are heard from now on, so that one that comes before serving began stops it as cleanly.
+
+@dataclass(frozen=True)
+class Child:
+    """Builds the core in a child process; travels there by pickle."""
+
+    config: Path | None
+    flags: dict[str, Any]
+
+    def __call__(self) -> Core:
+        """Ends the process where that cannot be done."""
+        try:
+            settings = configuration.load(self.config, flags=self.flags)
+            logs.configure(level=settings.log.level, form=settings.log.format)
+            core = build(settings)
+            keys.open_ring(core)
+            core.doorbell = doorbell(core)
+        except (DomainError, SettingsError) as error:
+            _log.error("cannot start", reason=str(error))
+            # What uvicorn's parent does not try again, since it would fail the same way.
+            sys.exit(STARTUP_FAILURE)
+        return core
+
+
+def serve(core: Core, listener: socket.socket, stop: Stop, child: Child) -> None:
+    """Until `stop` is asked and every request that got here is answered; in children where several are set.
+
+    Raises NotServing where no child can start.
     """
-    stopping: list[Server] = []
-    app = create_app(core, draining=lambda: bool(stopping and stopping[0].should_exit))
-    server = Server(_config(app))
-    stopping.append(server)
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, server.handle_exit)
-
-    return lambda: server.run(sockets=[listener])
-
-
-def several_processes(settings: Settings, listener: socket.socket, factory: AppFactory) -> Callable[[], None]:
-    """What serves in `server.workers` children until SIGTERM; raises NotServing where none can start."""
-    config = _config(factory, factory=True, workers=settings.server.workers)
-    supervisor = _Supervisor(config, sockets=[listener])
-
-    def run() -> None:
-        with shared_folder() as supervisor.counts_folder:
-            supervisor.run()
-        if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
-            raise NotServing
-
-    return run
+    if core.settings.server.workers == 1:
+        Server(core, stop).run(sockets=[listener])
+        return
+    supervisor = _Supervisor(core.settings, listener, stop, child)
+    with shared_folder() as supervisor.counts_folder:
+        supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise NotServing
 
 
-def _config(app: Any, **more: Any) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        log_config=None,
-        http=Protocol,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        lifespan="off",
-        ws="none",
-        backlog=_BACKLOG,
-        timeout_graceful_shutdown=STOP_SECONDS,
-        **more,
-    )
+class _Process(multiprocess.Process):
+    """uvicorn's child process, with our server in it."""
+
+    _server: Server | None
+
+    def start(self) -> None:
+        """A signal that a terminal or systemd sends to all waits until the child can hear it."""
+        if sys.platform == "win32":
+            super().start()
+            return
+        # Started before: it lifts the block while it starts.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        """In the child: serves until the parent says so, or is no more."""
+        stop = Stop()
+        # Two are usual, from the terminal and from the parent; who ends at once is for the parent to say.
+        stop.on_second = lambda: None
+        stop.listen()
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        threading.Thread(target=self._answer_parent, args=(stop,), name="parent", daemon=True).start()
+        child: Child = self.config.app  # type: ignore[assignment]
+        with contextlib.closing(child()) as core:
+            self._server = Server(core, stop)
+            self._server.run(sockets)
+
+    def _answer_parent(self, stop: Stop) -> None:
+        self.parent_conn.close()
+        with contextlib.suppress(EOFError, OSError):
+            self.always_pong()
+        stop.hear(signal.SIGTERM)
+
+    def pong(self) -> None:
+        self.child_conn.recv()
+        self.child_conn.send(self._server is not None and self._server.started)
+
+
+# There is no other way to tell Multiprocess which processes to make.
+multiprocess.Process = _Process  # type: ignore[misc]
+
+
+class _Supervisor(Multiprocess):
+    counts_folder: Path
+
+    def __init__(self, settings: Settings, listener: socket.socket, stop: Stop, child: Child) -> None:
+        workers = settings.server.workers
+        super().__init__(uvicorn.Config(child, log_config=None, workers=workers), sockets=[listener])
+        self._stop = stop
+        self._stop_seconds = (
+            settings.server.drain_seconds + MOST_ACCEPT_SECONDS + STOP_SECONDS + _HUNG_SECONDS
+        )
+        stop.on_second = self._end_at_once
+        # Multiprocess has taken the signals.
+        stop.listen()
+
+    def handle_signals(self) -> None:
+        super().handle_signals()
+        if self._stop.asked:
+            self.should_exit.set()
+
+    def keep_subprocess_alive(self) -> None:
+        super().keep_subprocess_alive()
+        forget_dead(self.counts_folder, alive={process.pid for process in self.processes})
+
+    def terminate_all(self) -> None:
+        """Lets go of the address first: the last child that does must be able to let in who waits."""
+        for listener in self.sockets:
+            listener.close()
+        if self._stop.hurried and sys.platform != "win32":
+            for process in self.processes:
+                if process.pid and process.exitcode is None:
+                    os.kill(process.pid, signal.SIGINT)
+        super().terminate_all()
+
+    def join_all(self) -> None:
+        deadline = time.monotonic() + self._stop_seconds
+        for process in self.processes:
+            process.process.join(timeout=max(0, deadline - time.monotonic()))
+            if process.exitcode is None:
+                _log.warning("a server process did not end and is killed", pid=process.pid)
+                process.kill()
+        super().join_all()
+
+    def _end_at_once(self) -> None:
+        for process in self.processes:
+            process.process.kill()
+        end_at_once()

@@ -1,5 +1,6 @@
 """`serve` and `worker`: the processes of the service. Only these two load the web stack and the queue."""
 
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -23,6 +24,7 @@ from usersvc.services import first_admin, keys
 from usersvc.services.checks.settings import lacks_proxies
 from usersvc.setting_types import is_wildcard
 from usersvc.settings import Settings, SettingsError
+from usersvc.stopping import Stop
 
 
 def add_to(app: typer.Typer) -> None:
@@ -45,7 +47,7 @@ def serve(
 
     from usersvc.api import server
     from usersvc.jobs.queue import make_queue
-    from usersvc.jobs.worker import Worker
+    from usersvc.jobs.worker import Worker, running
 
     flags = {"server.host": host, "server.port": port, "server.workers": workers}
     if no_worker:
@@ -53,6 +55,9 @@ def serve(
     settings = load_settings(ctx, flags)
     _require_the_same_links(ctx, settings)
     logs.configure(level=settings.log.level, form=settings.log.format)
+    stop = Stop()
+    # From now on, so that one that comes before serving began stops it as cleanly.
+    stop.listen()
     with core_on(settings) as core:
         # Before anything is made: a port that is taken is the commonest mistake.
         listener = server.listen(settings)
@@ -61,19 +66,9 @@ def serve(
         inside_worker = Worker(core, make_queue(settings)) if settings.server.worker else None
         core.doorbell = inside_worker.wake if inside_worker else server.doorbell(core)
         _print_banner(core)
-        if settings.server.workers == 1:
-            serve_until_stopped = server.one_process(core, listener)
-        else:
-            invocation: Invocation = ctx.obj
-            factory = server.AppFactory(invocation.config, flags)
-            serve_until_stopped = server.several_processes(settings, listener, factory)
-        if inside_worker:
-            inside_worker.start()
-        try:
-            serve_until_stopped()
-        finally:
-            if inside_worker:
-                inside_worker.stop()
+        invocation: Invocation = ctx.obj
+        with running(inside_worker) if inside_worker else nullcontext():
+            server.serve(core, listener, stop, server.Child(invocation.config, flags))
 
 
 def worker(
@@ -82,14 +77,16 @@ def worker(
 ) -> None:
     """Send mail and run the periodic jobs, apart from the API."""
     from usersvc.jobs.queue import make_queue
-    from usersvc.jobs.worker import Worker, run_until, stop_signal, wait_for_database
+    from usersvc.jobs.worker import Worker, run_until, wait_for_database
 
     settings = load_settings(ctx)
     logs.configure(level=settings.log.level, form=settings.log.format)
+    stop = Stop()
+    stop.listen()
     with core_on(settings) as core:
         name_database(core)
-        stop = stop_signal()
-        wait_for_database(core, stop)
+        if not wait_for_database(core, stop):
+            return
         keys.open_ring(core)
         own = Worker(core, make_queue(settings), threads=threads)
         core.doorbell = own.wake

@@ -1,10 +1,11 @@
 """Huey's consumer as a thread: inside `usersvc serve`, or alone in `usersvc worker`."""
 
 import os
-import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from huey.api import Huey
 from huey.consumer import Consumer
@@ -16,10 +17,13 @@ from usersvc.jobs.doorbell import Doorbell
 from usersvc.jobs.queue import usable
 from usersvc.jobs.tasks import register
 from usersvc.services import schema
+from usersvc.stopping import Stop, end_at_once
 
 # Longer than one mail may take, so that a stop interrupts none.
 STOP_SECONDS = 35
 _IDLE_POLL_SECONDS = 0.5
+_LOOK_SECONDS = 0.2
+_JOIN_SECONDS = 5
 
 _log = logs.get("usersvc.worker")
 
@@ -60,42 +64,56 @@ class Worker:
         self._thread.start()
         _log.info("worker started")
 
-    def stop(self) -> None:
-        """Finish the mail in hand and stop; returns after STOP_SECONDS at the latest."""
+    def stop(self) -> bool:
+        """Finish the mail in hand and claim no other; whether that was done within STOP_SECONDS."""
         self._stopping.set()
+        self._consumer.stop_flag.set()
+        # Its own thread starts the others: before it has ended they may not even have begun.
+        self._thread.join(timeout=_JOIN_SECONDS)
         self._consumer.stop(graceful=True)
-        self._thread.join(timeout=5)
-        _log.info("worker stopped")
+        finished = not any(thread.is_alive() for _, thread in self._consumer.worker_threads)
+        if finished:
+            _log.info("worker stopped")
+        else:
+            _log.warning("worker cut off: what it had in hand is done again", after_seconds=STOP_SECONDS)
+        return finished
 
 
-def stop_signal() -> threading.Event:
-    """Set by SIGTERM or SIGINT from now on. Main thread only."""
-    stop = threading.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: stop.set())
-    return stop
-
-
-def run_until(stop: threading.Event, worker: Worker) -> None:
+@contextmanager
+def running(worker: Worker) -> Iterator[None]:
+    """The worker, from its start to its stop. What cannot be finished in time ends with the process."""
     worker.start()
-    # A wait without an end cannot be interrupted on Windows.
-    while not stop.wait(timeout=1):
-        pass
-    worker.stop()
+    try:
+        yield
+    finally:
+        finished = worker.stop()
+    if not finished:
+        # A thread that still works would meet a closed database.
+        end_at_once()
 
 
-def wait_for_database(core: Core, stop: threading.Event, *, seconds: float = 60) -> None:
-    """Wait for whoever makes or migrates the database. Raises what is wrong when the time is over."""
+def run_until(stop: Stop, worker: Worker) -> None:
+    with running(worker):
+        while not stop.asked:
+            time.sleep(_LOOK_SECONDS)
+
+
+def wait_for_database(core: Core, stop: Stop, *, seconds: float = 60) -> bool:
+    """Wait for whoever makes or migrates the database; whether it is there, False where `stop` was asked.
+
+    Raises what is wrong when the time is over.
+    """
     deadline = time.monotonic() + seconds
     told = False
-    while True:
+    while not stop.asked:
         try:
             schema.require_current(core)
-            return
+            return True
         except (NoDatabase, SchemaOutdated) as error:
-            if stop.is_set() or time.monotonic() >= deadline:
+            if time.monotonic() >= deadline:
                 raise
             if not told:
                 _log.info("waiting for the database", reason=str(error))
                 told = True
-            stop.wait(0.5)
+            time.sleep(_LOOK_SECONDS)
+    return False

@@ -1,0 +1,97 @@
+"""uvicorn's server in one process: from the first connection to a stop that drops no request."""
+
+import asyncio
+import os
+import selectors
+import socket
+import time
+from types import FrameType
+
+import uvicorn
+
+from usersvc import logs
+from usersvc.api.app import create_app
+from usersvc.api.protocol import Protocol, State
+from usersvc.core import Core
+from usersvc.stopping import Stop
+
+BACKLOG = 2048
+# Requests that began get so long to finish once nobody listens any more.
+STOP_SECONDS = 30
+# Newcomers who keep on coming do not hold up a stop for longer.
+MOST_ACCEPT_SECONDS = 2
+
+_log = logs.get("usersvc.server")
+
+
+class Server(uvicorn.Server):
+    """Serves until `stop` is asked, and comes back when the last connection is gone.
+
+    SIGTERM: /readyz is red, and for `server.drain_seconds` everybody is served as before, so that load
+    balancers can look elsewhere. Then who is connected is let in, the address is let go, and what has
+    begun is finished. (uvicorn's own ends the process by the signal, which hides the exit code.)
+    """
+
+    def __init__(self, core: Core, stop: Stop) -> None:
+        app = create_app(core, draining=lambda: stop.asked)
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                http=Protocol,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                lifespan="off",
+                ws="none",
+                backlog=BACKLOG,
+                timeout_graceful_shutdown=STOP_SECONDS,
+            )
+        )
+        self.server_state: State = State(stop)
+        self._stop = stop
+        self._drain_seconds = core.settings.server.drain_seconds
+        self._drained_at: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._stop.hear(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        _log.info("ready", pid=os.getpid())
+
+    async def on_tick(self, counter: int) -> bool:
+        """Asked ten times a second; whether to shut down."""
+        await super().on_tick(counter)
+        if not self._stop.asked:
+            return False
+        if self._drained_at is None:
+            self._begin_to_drain()
+        return self._stop.hurried or time.monotonic() >= (self._drained_at or 0)
+
+    def _begin_to_drain(self) -> None:
+        seconds = 0 if self._stop.hurried else self._drain_seconds
+        self._drained_at = time.monotonic() + seconds
+        for connection in self.server_state.connections:
+            connection.make_last()
+        _log.info("stopping", pid=os.getpid(), drain_seconds=seconds)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await _let_in(sockets or [])
+        self.server_state.listening = False
+        await super().shutdown(sockets)
+        if cut_off := len(self.server_state.connections):
+            _log.warning("requests cut off", requests=cut_off, after_seconds=STOP_SECONDS)
+
+
+async def _let_in(listeners: list[socket.socket]) -> None:
+    """Accept whoever is connected as the kernel sees it: closing a listener resets those.
+
+    Who connects between the last look and the closing still is reset; nothing of theirs was read.
+    """
+    deadline = time.monotonic() + MOST_ACCEPT_SECONDS
+    with selectors.DefaultSelector() as selector:
+        for listener in listeners:
+            selector.register(listener, selectors.EVENT_READ)
+        while selector.select(timeout=0) and time.monotonic() < deadline:
+            await asyncio.sleep(0.001)
