@@ -211,6 +211,17 @@ def test_an_audit_entry_of_a_job_is_plain(core: Core) -> None:
     assert (entry.outcome, entry.detail, entry.request_id) == ("ok", {}, None)
 
 
+def test_entries_of_one_transaction_sort_as_they_were_written(core: Core) -> None:
+    target = uuid4()
+    with core.write() as tx:
+        for number in range(20):
+            tx.audit(Actor.job("purge"), f"test.n{number}", target=target)
+    with core.read() as tx:
+        ids = [entry.id for entry in entries_of(tx, target)]
+    assert ids == sorted(ids)
+    assert len(set(ids)) == 20
+
+
 def test_r11_an_audit_entry_goes_with_the_transaction_that_made_it(core: Core) -> None:
     target = uuid4()
     with pytest.raises(InvalidCredentials), core.write() as tx:

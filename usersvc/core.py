@@ -47,6 +47,7 @@ class Tx:
         self.connection = connection
         self.now = now
         self.wakes_worker = False
+        self._last_entry: UUID | None = None
 
     def wake_worker(self) -> None:
         """Wake a worker once this is committed: there may be mail."""
@@ -56,9 +57,11 @@ class Tx:
         self, actor: WhoActs, action: str, *, target: UUID | None = None, outcome: str = "ok", **detail: Any
     ) -> None:
         """Write down what happened, in the transaction that makes it happen; never a secret."""
+        # One more than the last, so that entries of one transaction stay in the order they were written.
+        self._last_entry = UUID(int=self._last_entry.int + 1) if self._last_entry else new_id(self.now)
         self.audit_entries.insert(
             AuditEntry(
-                id=new_id(self.now),
+                id=self._last_entry,
                 at=self.now,
                 actor_kind=actor.kind,
                 actor_id=actor.user_id,

@@ -1,14 +1,14 @@
 """Administration: accounts listed, invited, shut out and let in, given roles; their sessions."""
 
 from typing import Annotated
-from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from usersvc.api.deps import PREFIX, BearerToken, face_of, run_signed_in
+from usersvc.api.deps import PREFIX, BearerToken, run_signed_in
 from usersvc.api.errors import documented
+from usersvc.api.paging import LINK, link_next
 from usersvc.api.schemas import (
     InviteIn,
     RoleIn,
@@ -39,19 +39,13 @@ from usersvc.services import admin, directory, invitations, sessions
 router = APIRouter(prefix=f"{PREFIX}/admin", tags=["administration"])
 
 _MAY_NOT = (InvalidToken, SessionEnded, TokenExpired, Forbidden)
-_LINK = {
-    "Link": {
-        "description": 'The next page (RFC 8288, `rel="next"`); absent on the last one.',
-        "schema": {"type": "string"},
-    }
-}
 
 
 @router.get(
     "/users",
     summary="List users",
     response_model=Success[list[UserOut]],
-    responses={200: {"headers": _LINK}, **documented(*_MAY_NOT, InvalidCursor)},
+    responses={200: {"headers": LINK}, **documented(*_MAY_NOT, InvalidCursor)},
 )
 async def list_users(
     query: Annotated[UsersQuery, Query()], request: Request, bearer: BearerToken
@@ -59,10 +53,7 @@ async def list_users(
     """One page. The next one is at the address in the `Link` header, with the same sort and filters."""
     page = await run_signed_in(request, bearer, directory.list_users, on="long_reads", **query.given())
     response = answer([UserOut.of(account) for account in page.accounts])
-    if page.next_cursor:
-        again = urlencode(query.given() | {"cursor": page.next_cursor})
-        here = f"{face_of(request).core.settings.public_url}{PREFIX}/admin/users"
-        response.headers["Link"] = f'<{here}?{again}>; rel="next"'
+    link_next(response, request, query.given(), page.next_cursor)
     return response
 
 

@@ -1,7 +1,5 @@
 """Pages of accounts by keyset: each begins after the last row of the one before."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,10 +19,6 @@ class Filters:
     """Of the address or the username, in lower case as their keys are."""
     role: str | None = None
     status: str | None = None
-
-    @property
-    def fingerprint(self) -> str:
-        return hashlib.sha256(json.dumps([self.prefix, self.role, self.status]).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

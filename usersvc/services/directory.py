@@ -10,11 +10,9 @@ from typing import Literal, get_args
 from uuid import UUID
 
 from usersvc.core import Core
-from usersvc.errors import InvalidCursor
 from usersvc.repositories.directory import Filters, Place
 from usersvc.repositories.users import User
-from usersvc.security import cursors
-from usersvc.services import authorization
+from usersvc.services import _pages, authorization
 from usersvc.services.accounts import Account
 from usersvc.services.actor import Actor
 
@@ -22,7 +20,7 @@ Sort = Literal["created_at", "-created_at", "email", "-email"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
 MOST = 100
 
-_CURSORS = "users"
+_LIST = "users"
 
 
 @dataclass(frozen=True)
@@ -59,16 +57,11 @@ def list_users(
 
 def _cursor(core: Core, last: User, sort: Sort, filters: Filters) -> str:
     value = last.email_key if sort.endswith("email") else last.created_at.isoformat()
-    payload = {"sort": sort, "filters": filters.fingerprint, "value": value, "id": last.id.hex}
-    return cursors.seal(core.key_ring, _CURSORS, payload)
+    place = {"value": value, "id": last.id.hex}
+    return _pages.cursor_after(core, _LIST, place, query=[sort, *vars(filters).values()])
 
 
 def _place(core: Core, cursor: str, sort: Sort, filters: Filters) -> Place:
-    try:
-        payload = cursors.unseal(core.key_ring, _CURSORS, cursor)
-    except cursors.BrokenCursor:
-        raise InvalidCursor from None
-    if payload["sort"] != sort or payload["filters"] != filters.fingerprint:
-        raise InvalidCursor
-    value = payload["value"] if sort.endswith("email") else datetime.fromisoformat(payload["value"])
-    return Place(value, UUID(payload["id"]))
+    place = _pages.place_in(core, _LIST, cursor, query=[sort, *vars(filters).values()])
+    value = place["value"] if sort.endswith("email") else datetime.fromisoformat(place["value"])
+    return Place(value, UUID(place["id"]))
