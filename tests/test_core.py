@@ -204,7 +204,7 @@ def test_an_audit_entry_holds_who_did_what_to_whom(core: Core, clock: MovedClock
 def test_an_audit_entry_of_a_job_is_plain(core: Core) -> None:
     target = uuid4()
     with core.write() as tx:
-        tx.audit(Actor.job("purge"), "purged", target=target)
+        tx.audit(Actor.job("purge"), "test.purged", target=target)
     with core.read() as tx:
         [entry] = entries_of(tx, target)
     assert (entry.actor_kind, entry.actor_id, entry.actor_name, entry.ip) == ("job", None, "purge", None)
@@ -225,7 +225,7 @@ def test_entries_of_one_transaction_sort_as_they_were_written(core: Core) -> Non
 def test_r11_an_audit_entry_goes_with_the_transaction_that_made_it(core: Core) -> None:
     target = uuid4()
     with pytest.raises(InvalidCredentials), core.write() as tx:
-        tx.audit(Actor.job("purge"), "purged", target=target)
+        tx.audit(Actor.job("purge"), "test.purged", target=target)
         raise InvalidCredentials
     with core.read() as tx:
         assert entries_of(tx, target) == []

@@ -1,5 +1,6 @@
 """The documents are true: commands, routes, codes, kinds of mail and links in them are those of the code."""
 
+import ast
 import os
 import re
 import textwrap
@@ -117,7 +118,32 @@ def test_settings_that_the_documents_name_exist() -> None:
         if name.split(".")[0] in tables
     }
     assert named
-    assert named <= known
+    # Some actions of the audit look like settings; the next test looks at those.
+    assert named - set(audit_table()) <= known
+
+
+def audit_table() -> dict[str, set[str]]:
+    """The actions that docs/operations.md names, with what each has in its detail."""
+    [section] = re.findall(r"^## The audit$(.*?)^## ", _text("docs/operations.md"), re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\| `([a-z]+\.[a-z_]+)` \| .* \| (.*)\|$", section, re.MULTILINE)
+    assert len(rows) == len(dict(rows))
+    return {action: set(re.findall(r"`([a-z_]+)`", detail)) for action, detail in rows}
+
+
+def test_every_action_of_the_audit_is_documented_and_no_other() -> None:
+    assert set(audit_table()) == _actions_written()
+
+
+def _actions_written() -> set[str]:
+    """The literals of the services that look like an action and are neither a setting nor a logger."""
+    literals = {
+        str(node.value)
+        for path in (ROOT / "usersvc" / "services").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant)
+    }
+    actions = {literal for literal in literals if re.fullmatch(r"[a-z]+\.[a-z_]+", literal)}
+    return {name for name in actions if not name.startswith("usersvc.")} - {f"{t}.{k}" for t, k, _ in keys()}
 
 
 def _default_of(field: Any) -> str:

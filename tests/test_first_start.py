@@ -109,9 +109,10 @@ def _require_made_once(folder: Path, answers: list[tuple[bool, dict[str, str]]])
         assert _column(connection, "SELECT version_num FROM alembic_version") == [HEAD]
         assert sorted(_column(connection, "SELECT kid FROM keys")) == sorted(rings[0].values())
         assert len(_column(connection, "SELECT id FROM instance")) == 1
-        assert _column(connection, "SELECT action FROM audit") == ["keys.made"]
-        [detail] = _column(connection, "SELECT detail FROM audit")
-    assert sorted(json.loads(str(detail))["kids"]) == sorted(rings[0].values())
+        actions = ["schema.migrated", "secret.set", *["key.created"] * len(Use)]
+        assert _column(connection, "SELECT action FROM audit ORDER BY id") == actions
+        details = _column(connection, "SELECT detail FROM audit WHERE action = 'key.created'")
+    assert {made["use"]: made["kid"] for made in map(json.loads, map(str, details))} == rings[0]
 
 
 def _column(connection: sqlite3.Connection, statement: str) -> list[object]:

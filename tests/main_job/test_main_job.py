@@ -114,7 +114,7 @@ def test_a_person_registers_activates_logs_in_and_out_and_an_operator_does_his_p
         assert server.stop() == 0
     actions = [action for (action,) in rows("SELECT action FROM audit ORDER BY id")]
     assert {
-        *("keys.made", "user.registered", "user.activated", "user.logged_in", "user.created"),
+        *("key.created", "user.registered", "user.activated", "user.logged_in", "user.created"),
         *("user.role_changed", "password.changed", "password.reset", "session.logged_out"),
     } <= set(actions)
     assert rows("SELECT DISTINCT actor_kind FROM audit WHERE action = 'user.created'") == [("operator",)]
@@ -128,7 +128,7 @@ def test_huey_purges_by_its_own_clock(usersvc: Usersvc, rows) -> None:
         _activated(usersvc)
         rows("UPDATE link_tokens SET expires_at = '2020-01-01 00:00:00.000000'")
         eventually(lambda: rows("SELECT count(*) FROM link_tokens") == [(0,)], seconds=90)
-        purged = rows("SELECT actor_kind, actor_name FROM audit WHERE action = 'purged'")
+        purged = rows("SELECT actor_kind, actor_name FROM audit WHERE action = 'data.purged'")
         assert set(purged) == {("job", "purge_expired")}
 
 

@@ -16,7 +16,7 @@ DAY = timedelta(days=1)
 
 
 def _written(
-    core: Core, at: datetime, target: UUID, *, action: str = "purged", kind: str = "job"
+    core: Core, at: datetime, target: UUID, *, action: str = "test.purged", kind: str = "job"
 ) -> AuditEntry:
     entry = AuditEntry(
         id=new_id(at),

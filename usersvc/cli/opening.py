@@ -77,7 +77,7 @@ def make_or_migrate(core: Core) -> bool:
     """Whether that changed anything. Alembic is imported only here: few commands need it."""
     from usersvc.services import migration
 
-    return migration.prepare(core)
+    return migration.prepare(core, actor=operator())
 
 
 def name_database(core: Core) -> None:

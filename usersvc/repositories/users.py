@@ -209,14 +209,14 @@ class Users:
         counted = select(func.count()).select_from(users).where(*self._abandoned(before, at))
         return self._connection.execute(counted).scalar_one()
 
-    def delete_abandoned(self, before: datetime, *, at: datetime, limit: int) -> int:
-        """Never activated accounts, last registered or invited before `before`, without a living link.
+    def delete_abandoned(self, before: datetime, *, at: datetime, limit: int) -> list[UUID]:
+        """Never activated accounts, last registered or invited before `before`, without a living link; which.
 
         The condition stands in the DELETE too: who activates in this moment stays.
         """
         chosen = select(users.c.id).where(*self._abandoned(before, at)).limit(limit)
         statement = delete(users).where(users.c.id.in_(chosen), *self._abandoned(before, at))
-        return self._connection.execute(statement).rowcount
+        return list(self._connection.execute(statement.returning(users.c.id)).scalars())
 
     def _abandoned(self, before: datetime, at: datetime) -> tuple[Any, ...]:
         living_link = (

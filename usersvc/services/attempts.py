@@ -149,8 +149,9 @@ def settle_success(core: Core, tx: Tx, attempt: Attempt) -> None:
     """The right password: the pair and the account begin anew, the network gets back only this attempt."""
     if not core.settings.throttle.enabled:
         return
-    tx.throttle.delete(_ACCOUNT, attempt.limits.account_key)
-    tx.throttle.delete(attempt.limits.pair.kind, attempt.limits.pair.key)
+    user, actor = attempt.user, attempt.limits.actor
+    if user and open_login(core, tx, user, actor):
+        tx.audit(actor, "user.login_unlocked", target=user.id, was_locked=True)
     for limit in attempt.limits.networks:
         limit.give_back(tx)
 

@@ -8,17 +8,20 @@ refuses for good is `failed` at once.
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Literal
 from urllib.parse import urlsplit
 
 from jinja2 import TemplateError
 
 from usersvc import logs
 from usersvc.core import Core, Tx
-from usersvc.errors import DomainError
+from usersvc.errors import DomainError, MailNotSent
 from usersvc.mail.errors import LoginRefused, MailRefused
 from usersvc.repositories.outbox import OutboxMail
 from usersvc.services import _limits, _mails
+from usersvc.services.actor import Actor
 
 LEASE = timedelta(minutes=5)
 PAUSE_AFTER_REFUSED_LOGIN = timedelta(minutes=1)
@@ -123,12 +126,24 @@ def _put_off(core: Core, mail: OutboxMail, error: Exception) -> None:
     with core.write() as tx:
         next_attempt_at = tx.now + _pause(mail.attempts)
         if refused or (broken and mail.attempts >= _TRIES_OF_A_BROKEN_MAIL):
-            tx.outbox.settle(mail, "failed", at=tx.now, error=reason)
+            _give_up(tx, mail, "failed", reason)
         elif next_attempt_at >= mail.give_up_at:
-            tx.outbox.settle(mail, "dead", at=tx.now, error=reason)
+            _give_up(tx, mail, "dead", reason)
         else:
             tx.outbox.retry(mail, next_attempt_at=next_attempt_at, error=reason)
     _log.warning("mail not sent", kind=mail.kind, to=mail.address, attempt=mail.attempts, error=reason)
+
+
+def _give_up(tx: Tx, mail: OutboxMail, status: Literal["failed", "dead"], reason: str) -> None:
+    if not tx.outbox.settle(mail, status, at=tx.now, error=reason):
+        return
+    action = "mail.failed" if status == "failed" else "mail.dead"
+    detail = {"mail": str(mail.id), "kind": mail.kind}
+    tx.audit(_job(mail), action, target=mail.user_id, outcome=MailNotSent.code, **detail)
+
+
+def _job(mail: OutboxMail) -> Actor:
+    return replace(Actor.job("deliver_outbox"), request_id=mail.request_id)
 
 
 def _put_back(core: Core, mail: OutboxMail, error: LoginRefused) -> None:
@@ -177,6 +192,8 @@ def _resend_activation(core: Core, tx: Tx, request: OutboxMail) -> bool:
     if not _limits.may_mail(core, tx, kind, user.email_key):
         return False
     _QUEUE[kind](core, tx, user)
+    action = "activation.mailed" if kind == "activation" else "invitation.mailed"
+    tx.audit(_job(request), action, target=user.id, asked_for=request.kind)
     return True
 
 
@@ -188,6 +205,7 @@ def _forgot_password(core: Core, tx: Tx, request: OutboxMail) -> bool:
     if not _limits.may_mail(core, tx, "password_reset", user.email_key):
         return False
     _mails.queue_reset_mail(core, tx, user)
+    tx.audit(_job(request), "password.reset_mailed", target=user.id, asked_for=request.kind)
     return True
 
 

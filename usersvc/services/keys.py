@@ -67,9 +67,11 @@ def _make_ring(core: Core, secret: str) -> list[StoredKey]:
     made = [make_key(use) for use in Use]
     with core.write(wait=60) as tx:
         if tx.keys.remember_secret(secret_check(secret), at=tx.now):
+            by = Actor.job("start")
+            tx.audit(by, "secret.set")
             for key in made:
                 tx.keys.insert(_stored(tx, key, secret))
-            tx.audit(Actor.job("start"), "keys.made", kids=[key.kid for key in made])
+                tx.audit(by, "key.created", use=key.use, kid=key.kid)
         return tx.keys.all()
 
 

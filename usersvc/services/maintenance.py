@@ -42,13 +42,13 @@ def purge(
     `progress` hears of every batch.
     """
     counts = {}
-    for kind in _kinds(core):
+    for kind in _kinds(core, actor):
         counts[kind.kind] = _count(core, kind) if dry_run else _delete(core, kind, progress)
     counts["mail_files"] = _purge_mail_files(core, dry_run=dry_run)
     if not dry_run:
         with core.write() as tx:
             tx.jobs.finish(JOB, at=tx.now, counts=counts)
-            tx.audit(actor, "purged", counts=counts)
+            tx.audit(actor, "data.purged", counts=counts)
         if any(counts.values()):
             _log.info("purged", what=", ".join(f"{kind} {rows}" for kind, rows in counts.items() if rows))
     return counts
@@ -69,7 +69,7 @@ def last_slot(core: Core) -> datetime | None:
     return job.last_slot if job else None
 
 
-def _kinds(core: Core) -> list[_Purge]:
+def _kinds(core: Core, actor: Actor) -> list[_Purge]:
     keep = core.settings.retention
     now = core.clock.now()
     pending, sessions, outbox, audit = (
@@ -97,7 +97,7 @@ def _kinds(core: Core) -> list[_Purge]:
         _Purge(
             "pending_accounts",
             lambda tx: tx.users.count_abandoned(pending, at=now),
-            lambda tx: tx.users.delete_abandoned(pending, at=now, limit=BATCH),
+            lambda tx: _delete_abandoned(tx, actor, pending, now),
         ),
         _Purge(
             "counters",
@@ -112,9 +112,24 @@ def _kinds(core: Core) -> list[_Purge]:
         _Purge(
             "audit_entries",
             lambda tx: tx.audit_entries.count_before(audit),
-            lambda tx: tx.audit_entries.delete_before(audit, limit=BATCH),
+            lambda tx: _delete_audit_entries(tx, actor, audit),
         ),
     ]
+
+
+def _delete_abandoned(tx: Tx, actor: Actor, before: datetime, now: datetime) -> int:
+    deleted = tx.users.delete_abandoned(before, at=now, limit=BATCH)
+    for user_id in deleted:
+        tx.audit(actor, "user.purged", target=user_id)
+    return len(deleted)
+
+
+def _delete_audit_entries(tx: Tx, actor: Actor, before: datetime) -> int:
+    """With an entry for each batch: what is left out of the audit stands in it."""
+    deleted = tx.audit_entries.delete_before(before, limit=BATCH)
+    if deleted:
+        tx.audit(actor, "audit.purged", entries=deleted, before=before.isoformat())
+    return deleted
 
 
 def _count(core: Core, kind: _Purge) -> int:

@@ -2,11 +2,14 @@
 
 from usersvc.core import Core
 from usersvc.db import migrate
-from usersvc.db.schema import Schema, state
+from usersvc.db.schema import HEAD, Schema, revision, state
 from usersvc.errors import DatabaseUnavailable, SchemaTooNew
+from usersvc.services.actor import Actor
+
+_START = Actor.job("start")
 
 
-def prepare(core: Core) -> bool:
+def prepare(core: Core, *, actor: Actor = _START) -> bool:
     """Make the database where there is none and migrate it where it is older; whether it changed.
 
     Any number of processes may do so at once: one migrates, the others wait for it. A migration
@@ -23,7 +26,9 @@ def prepare(core: Core) -> bool:
             raise SchemaTooNew
         if found is Schema.CURRENT:
             return False
+        before = revision(tx.connection)
         migrate.upgrade(tx.connection)
+        tx.audit(actor, "schema.migrated", before=before, after=HEAD)
     return True
 
 

@@ -12,6 +12,7 @@ from usersvc.core import Core, Tx
 from usersvc.errors import (
     InvalidCredentials,
     InvalidLink,
+    KeepWrites,
     NotActive,
     SessionEnded,
     UserNotFound,
@@ -24,6 +25,8 @@ from usersvc.services import _limits, _mails, _steps, attempts, authorization
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email
 from usersvc.services.sessions import TokenPair, mint
+
+_CHANGE_FAILED = "password.change_failed"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def reset(core: Core, *, token: str, new_password: str, actor: Actor) -> None:
         if not _replace(core, tx, user, password_hash, verifies_email=True):
             raise InvalidLink
         # Whoever reads the mailbox is let in, however many others guessed.
-        attempts.open_login(core, tx, user, actor)
+        if attempts.open_login(core, tx, user, actor):
+            tx.audit(actor, "user.login_unlocked", target=user.id, was_locked=True)
         tx.audit(actor, "password.reset", target=user.id)
 
 
@@ -112,13 +116,14 @@ def change(core: Core, *, current_password: str, new_password: str, actor: Actor
     """
     attempt = attempts.admit(core, email_key=_find_actor(core, actor).email_key, actor=actor)
     if attempt.user is None or not attempts.verify(core, attempt, password=current_password):
-        attempts.fail(core, attempt, WrongPassword(), action="password.change_failed")
+        attempts.fail(core, attempt, WrongPassword(), action=_CHANGE_FAILED)
     user = attempt.user
     core.policy.check(new_password, email=user.email, username=user.username)
     password_hash = core.hasher.hash(new_password, client=actor.network)
     with core.write() as tx:
         if not _replace(core, tx, user, password_hash, verifies_email=False):
-            raise InvalidCredentials
+            attempts.note_failure(core, tx, attempt, InvalidCredentials(), action=_CHANGE_FAILED)
+            raise KeepWrites(InvalidCredentials())
         attempts.settle_success(core, tx, attempt)
         user = tx.users.by_id(user.id) or user  # The role may have changed since.
         session, rnd = _steps.open_session(core, tx, user, actor)

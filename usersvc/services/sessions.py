@@ -76,7 +76,8 @@ def log_out(core: Core, *, refresh_token: str, actor: Actor) -> None:
         with core.write() as tx:
             user, session = _find(tx, claims)
             if tx.sessions.end(session.id, "logged out", at=tx.now):
-                tx.audit(actor.signed_in(user.id, session.id), "session.logged_out", target=user.id)
+                by = actor.signed_in(user.id, session.id)
+                tx.audit(by, "session.logged_out", target=user.id, session=str(session.id))
     except (InvalidToken, SessionEnded):
         return
 

@@ -1,0 +1,622 @@
+"""Every use case that writes, as it is done for real, and what the audit then tells.
+
+A case prepares up to its `yield` and acts after it. An event is told as: action, who acted, to whom, outcome.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import text
+
+from tests import outbox as mails
+from tests.conftest import Make, settings_for
+from tests.factories import (
+    EMAIL,
+    OPERATOR,
+    OTHER_PASSWORD,
+    PASSWORD,
+    STRANGER,
+    active,
+    an_admin,
+    deactivated,
+    delivered,
+    invited,
+    logged_in,
+    pending,
+    signed_in,
+    token_in,
+    user_row,
+)
+from usersvc.clock import MovedClock
+from usersvc.core import Core, build
+from usersvc.errors import DomainError, Overloaded, WrongPassword
+from usersvc.mail.errors import LoginRefused, MailRefused
+from usersvc.services import (
+    accounts,
+    admin,
+    attempts,
+    delivery,
+    first_admin,
+    health,
+    invitations,
+    keys,
+    login,
+    maintenance,
+    migration,
+    outbox,
+    passwords,
+    registration,
+    sessions,
+)
+from usersvc.services.actor import Actor
+
+ROOT = "root@example.org"
+PURGE = Actor.job("purge_expired")
+
+
+@dataclass
+class World:
+    core: Core
+    clock: MovedClock
+    make_core: Make
+
+
+@dataclass(frozen=True)
+class Case:
+    use: Callable[..., Any]
+    run: Callable[[World], Iterator[None]]
+    events: tuple[str, ...]
+
+
+CASES: dict[str, Case] = {}
+
+
+def told(use: Callable[..., Any], *events: str) -> Callable[[Callable[[World], Iterator[None]]], None]:
+    def add(run: Callable[[World], Iterator[None]]) -> None:
+        CASES[run.__name__] = Case(use, run, events)
+
+    return add
+
+
+# -- registering and activating
+
+
+@told(registration.register, "user.registered | anonymous | ada | ok")
+def register(w: World) -> Iterator[None]:
+    yield
+    registration.register(w.core, email=EMAIL, password=PASSWORD, actor=STRANGER)
+
+
+@told(registration.register, "user.registered_again | anonymous | ada | ok")
+def register_again_while_pending(w: World) -> Iterator[None]:
+    pending(w.core)
+    yield
+    registration.register(w.core, email=EMAIL, password=OTHER_PASSWORD, actor=STRANGER)
+
+
+@told(registration.register, "user.registered_again | anonymous | ada | ok")
+def register_an_active_address(w: World) -> Iterator[None]:
+    active(w.core)
+    yield
+    registration.register(w.core, email=EMAIL, password=OTHER_PASSWORD, actor=STRANGER)
+
+
+@told(registration.register, "user.registered | anonymous | ada | ok")
+def register_without_activation(w: World) -> Iterator[None]:
+    w.core = w.make_core(registration__activation=False)
+    yield
+    registration.register(w.core, email=EMAIL, password=PASSWORD, actor=STRANGER)
+
+
+@told(registration.resend_activation, "activation.requested | anonymous |  | ok")
+def ask_for_another_activation_mail(w: World) -> Iterator[None]:
+    yield
+    registration.resend_activation(w.core, email=EMAIL, actor=STRANGER)
+
+
+@told(registration.activate, "user.activated | anonymous | ada | ok")
+def activate_by_link(w: World) -> Iterator[None]:
+    token = pending(w.core)
+    yield
+    registration.activate(w.core, token=token, actor=STRANGER)
+
+
+@told(accounts.rename, "user.renamed | user ada | ada | ok")
+def rename(w: World) -> Iterator[None]:
+    active(w.core)
+    by = signed_in(w.core)
+    yield
+    accounts.rename(w.core, username="lovelace", actor=by)
+
+
+# -- logging in and out
+
+
+@told(login.log_in, "user.logged_in | user ada | ada | ok")
+def log_in(w: World) -> Iterator[None]:
+    active(w.core)
+    yield
+    login.log_in(w.core, email=EMAIL, password=PASSWORD, actor=STRANGER)
+
+
+@told(login.log_in, "user.login_failed | anonymous | ada | INVALID_CREDENTIALS")
+def log_in_with_a_wrong_password(w: World) -> Iterator[None]:
+    active(w.core)
+    yield
+    login.log_in(w.core, email=EMAIL, password=OTHER_PASSWORD, actor=STRANGER)
+
+
+@told(login.log_in, "user.login_failed | anonymous |  | INVALID_CREDENTIALS")
+def log_in_under_an_unknown_address(w: World) -> Iterator[None]:
+    yield
+    login.log_in(w.core, email=EMAIL, password=PASSWORD, actor=STRANGER)
+
+
+@told(login.log_in, "user.login_failed | anonymous | ada | ACCOUNT_DEACTIVATED")
+def log_in_to_a_deactivated_account(w: World) -> Iterator[None]:
+    deactivated(w.core)
+    yield
+    login.log_in(w.core, email=EMAIL, password=PASSWORD, actor=STRANGER)
+
+
+@told(login.log_in, "session.ended_as_surplus | anonymous | ada | ok", "user.logged_in | user ada | ada | ok")
+def log_in_once_too_often(w: World) -> Iterator[None]:
+    w.core = w.make_core(sessions__max_per_user=1)
+    active(w.core)
+    logged_in(w.core)
+    yield
+    login.log_in(w.core, email=EMAIL, password=PASSWORD, actor=STRANGER)
+
+
+@told(sessions.refresh)
+def refresh(w: World) -> Iterator[None]:
+    active(w.core)
+    token = logged_in(w.core).refresh_token
+    yield
+    sessions.refresh(w.core, refresh_token=token, actor=STRANGER)
+
+
+@told(sessions.refresh, "session.ended_after_reuse | anonymous | ada | TOKEN_REUSED")
+def refresh_with_a_copied_token(w: World) -> Iterator[None]:
+    active(w.core)
+    token = logged_in(w.core).refresh_token
+    sessions.refresh(w.core, refresh_token=token, actor=STRANGER)
+    w.clock.move(minutes=1)
+    yield
+    sessions.refresh(w.core, refresh_token=token, actor=STRANGER)
+
+
+@told(sessions.log_out, "session.logged_out | user ada | ada | ok")
+def log_out(w: World) -> Iterator[None]:
+    active(w.core)
+    token = logged_in(w.core).refresh_token
+    yield
+    sessions.log_out(w.core, refresh_token=token, actor=STRANGER)
+
+
+@told(sessions.log_out_everywhere, "session.logged_out_everywhere | user ada | ada | ok")
+def log_out_everywhere(w: World) -> Iterator[None]:
+    active(w.core)
+    by = signed_in(w.core)
+    yield
+    sessions.log_out_everywhere(w.core, actor=by)
+
+
+@told(sessions.end_own, "session.ended | user ada | ada | ok")
+def end_one_session(w: World) -> Iterator[None]:
+    active(w.core)
+    by = signed_in(w.core)
+    assert by.session_id
+    yield
+    sessions.end_own(w.core, session_id=by.session_id, actor=by)
+
+
+@told(sessions.revoke_all, "session.revoked_all | user root | ada | ok")
+def revoke_sessions(w: World) -> Iterator[None]:
+    account = active(w.core)
+    logged_in(w.core)
+    an_admin(w.core)
+    by = signed_in(w.core, ROOT)
+    yield
+    sessions.revoke_all(w.core, user_id=account.id, actor=by)
+
+
+# -- limits
+
+
+def _fail(w: World, times: int, ip: str = "192.0.2.1") -> None:
+    for _ in range(times):
+        with suppress(DomainError):
+            login.log_in(w.core, email=EMAIL, password=OTHER_PASSWORD, actor=replace(STRANGER, ip=ip))
+
+
+def _locked(w: World) -> None:
+    """An account that nobody gets into from where he never was."""
+    w.core = w.make_core(throttle__account_login_attempts=10)
+    active(w.core)
+    for number in range(10):
+        _fail(w, 1, ip=f"198.51.100.{number}")
+
+
+_FAILED = "user.login_failed | anonymous | ada | INVALID_CREDENTIALS"
+
+
+@told(login.log_in, _FAILED, "user.login_paused | anonymous | ada | ok")
+def log_in_in_vain_until_there_is_a_pause(w: World) -> Iterator[None]:
+    active(w.core)
+    _fail(w, 4)
+    yield
+    _fail(w, 1)
+
+
+@told(login.log_in, _FAILED, "user.login_paused | anonymous | ada | ok")
+def log_in_in_vain_after_a_pause_until_there_is_another(w: World) -> Iterator[None]:
+    active(w.core)
+    _fail(w, 5)
+    w.clock.move(minutes=1)
+    yield
+    _fail(w, 1)
+
+
+@told(login.log_in, *[_FAILED] * 2, *["user.login_paused | anonymous | ada | ok"] * 2)
+def log_in_in_vain_until_the_network_pauses_too(w: World) -> Iterator[None]:
+    w.core = w.make_core(throttle__network_login_attempts=5)
+    active(w.core)
+    _fail(w, 3)
+    yield
+    _fail(w, 9)
+
+
+@told(login.log_in, _FAILED, "user.login_locked | anonymous | ada | ok")
+def log_in_in_vain_until_the_login_is_locked(w: World) -> Iterator[None]:
+    w.core = w.make_core(throttle__account_login_attempts=10)
+    active(w.core)
+    for number in range(9):
+        _fail(w, 1, ip=f"198.51.100.{number}")
+    yield
+    _fail(w, 1)
+
+
+@told(login.log_in, "user.login_unlocked | anonymous | ada | ok", "user.logged_in | user ada | ada | ok")
+def log_in_to_a_locked_account_from_a_known_network(w: World) -> Iterator[None]:
+    w.core = w.make_core(throttle__account_login_attempts=10)
+    active(w.core)
+    logged_in(w.core)
+    for number in range(10):
+        _fail(w, 1, ip=f"198.51.100.{number}")
+    yield
+    logged_in(w.core)
+
+
+@told(passwords.reset, "user.login_unlocked | anonymous | ada | ok", "password.reset | anonymous | ada | ok")
+def reset_the_password_of_a_locked_account(w: World) -> Iterator[None]:
+    _locked(w)
+    passwords.forgot(w.core, email=EMAIL, actor=STRANGER)
+    token = token_in(delivered(w.core)[-1])
+    yield
+    passwords.reset(w.core, token=token, new_password=OTHER_PASSWORD, actor=STRANGER)
+
+
+@told(login.unlock, "user.login_unlocked | operator tester | ada | ok")
+def unlock(w: World) -> Iterator[None]:
+    _locked(w)
+    user_id = user_row(w.core).id
+    yield
+    login.unlock(w.core, user_id=user_id, actor=OPERATOR)
+
+
+@told(attempts.admit)
+def count_an_attempt(w: World) -> Iterator[None]:
+    yield
+    attempts.admit(w.core, email_key=EMAIL, actor=STRANGER)
+
+
+@told(attempts.verify)
+def give_an_attempt_back(w: World) -> Iterator[None]:
+    attempt = attempts.admit(w.core, email_key=EMAIL, actor=STRANGER)
+    w.core.hashing.close()
+    yield
+    with suppress(Overloaded):
+        attempts.verify(w.core, attempt, password=PASSWORD)
+
+
+@told(attempts.fail, "password.change_failed | anonymous | ada | WRONG_PASSWORD")
+def settle_a_failure(w: World) -> Iterator[None]:
+    active(w.core)
+    attempt = attempts.admit(w.core, email_key=EMAIL, actor=STRANGER)
+    yield
+    attempts.fail(w.core, attempt, WrongPassword(), action="password.change_failed")
+
+
+# -- passwords
+
+
+@told(passwords.forgot, "password.forgotten | anonymous |  | ok")
+def forget_the_password(w: World) -> Iterator[None]:
+    active(w.core)
+    yield
+    passwords.forgot(w.core, email=EMAIL, actor=STRANGER)
+
+
+@told(passwords.reset, "password.reset | anonymous | ada | ok")
+def reset_the_password(w: World) -> Iterator[None]:
+    active(w.core)
+    passwords.forgot(w.core, email=EMAIL, actor=STRANGER)
+    token = token_in(delivered(w.core)[-1])
+    yield
+    passwords.reset(w.core, token=token, new_password=OTHER_PASSWORD, actor=STRANGER)
+
+
+@told(passwords.reset, "user.activated | anonymous | ada | ok")
+def accept_an_invitation(w: World) -> Iterator[None]:
+    token = invited(w.core)
+    yield
+    passwords.reset(w.core, token=token, new_password=PASSWORD, actor=STRANGER)
+
+
+@told(passwords.change, "password.changed | user ada | ada | ok")
+def change_the_password(w: World) -> Iterator[None]:
+    active(w.core)
+    by = signed_in(w.core)
+    yield
+    passwords.change(w.core, current_password=PASSWORD, new_password=OTHER_PASSWORD, actor=by)
+
+
+@told(passwords.change, "password.change_failed | user ada | ada | WRONG_PASSWORD")
+def change_the_password_with_a_wrong_one(w: World) -> Iterator[None]:
+    active(w.core)
+    by = signed_in(w.core)
+    yield
+    passwords.change(w.core, current_password=OTHER_PASSWORD, new_password=OTHER_PASSWORD, actor=by)
+
+
+@told(passwords.mail_reset, "password.reset_mailed | operator tester | ada | ok")
+def mail_a_reset_link(w: World) -> Iterator[None]:
+    account = active(w.core)
+    yield
+    passwords.mail_reset(w.core, user_id=account.id, actor=OPERATOR)
+
+
+@told(passwords.show_reset_link, "password.reset_link_shown | operator tester | ada | ok")
+def show_a_reset_link(w: World) -> Iterator[None]:
+    account = active(w.core)
+    yield
+    passwords.show_reset_link(w.core, user_id=account.id, actor=OPERATOR)
+
+
+# -- administration
+
+
+@told(invitations.invite, "user.invited | user root | ada | ok")
+def invite(w: World) -> Iterator[None]:
+    an_admin(w.core)
+    by = signed_in(w.core, ROOT)
+    yield
+    invitations.invite(w.core, email=EMAIL, actor=by)
+
+
+@told(admin.activate, "user.activated | operator tester | ada | ok")
+def activate_a_pending_account(w: World) -> Iterator[None]:
+    pending(w.core)
+    account = user_row(w.core)
+    yield
+    admin.activate(w.core, user_id=account.id, actor=OPERATOR)
+
+
+@told(admin.activate, "user.activated | operator tester | ada | ok")
+def activate_a_deactivated_account(w: World) -> Iterator[None]:
+    account = deactivated(w.core)
+    yield
+    admin.activate(w.core, user_id=account.id, actor=OPERATOR)
+
+
+@told(admin.deactivate, "user.deactivated | user root | ada | ok")
+def deactivate(w: World) -> Iterator[None]:
+    account = active(w.core)
+    logged_in(w.core)
+    an_admin(w.core)
+    by = signed_in(w.core, ROOT)
+    yield
+    admin.deactivate(w.core, user_id=account.id, actor=by)
+
+
+@told(admin.set_role, "user.role_changed | user root | ada | ok")
+def set_a_role(w: World) -> Iterator[None]:
+    account = active(w.core)
+    an_admin(w.core)
+    by = signed_in(w.core, ROOT)
+    yield
+    admin.set_role(w.core, user_id=account.id, role="moderator", actor=by)
+
+
+@told(first_admin.create_admin, "user.created | operator tester | root | ok")
+def create_an_administrator(w: World) -> Iterator[None]:
+    yield
+    first_admin.create_admin(w.core, email=ROOT, password=PASSWORD, actor=OPERATOR)
+
+
+@told(first_admin.create_admin, "user.role_changed | operator tester | ada | ok")
+def promote_an_active_account(w: World) -> Iterator[None]:
+    active(w.core)
+    yield
+    first_admin.create_admin(w.core, email=EMAIL, password=None, actor=OPERATOR)
+
+
+@told(
+    first_admin.create_admin,
+    "user.activated | operator tester | ada | ok",
+    "user.role_changed | operator tester | ada | ok",
+)
+def promote_a_pending_account(w: World) -> Iterator[None]:
+    pending(w.core)
+    yield
+    first_admin.create_admin(w.core, email=EMAIL, password=OTHER_PASSWORD, actor=OPERATOR)
+
+
+# -- mail
+
+
+@told(delivery.deliver_due)
+def send_a_mail(w: World) -> Iterator[None]:
+    mails.queue(w.core)
+    yield
+    mails.deliver(w.core)
+
+
+@told(delivery.deliver_due)
+def drop_a_mail_whose_link_is_dead(w: World) -> Iterator[None]:
+    mails.registered(w.core)
+    w.clock.move(days=2)
+    yield
+    mails.deliver(w.core)
+
+
+@told(delivery.deliver_due, "password.reset_mailed | job deliver_outbox | ada | ok")
+def mail_a_reset_link_that_was_asked_for(w: World) -> Iterator[None]:
+    active(w.core)
+    passwords.forgot(w.core, email=EMAIL, actor=STRANGER)
+    yield
+    mails.deliver(w.core)
+
+
+@told(delivery.deliver_due, "activation.mailed | job deliver_outbox | ada | ok")
+def mail_another_activation_link(w: World) -> Iterator[None]:
+    pending(w.core)
+    w.clock.move(minutes=2)
+    registration.resend_activation(w.core, email=EMAIL, actor=STRANGER)
+    yield
+    mails.deliver(w.core)
+
+
+@told(delivery.deliver_due, "invitation.mailed | job deliver_outbox | ada | ok")
+def mail_an_invitation_again(w: World) -> Iterator[None]:
+    invited(w.core)
+    w.clock.move(minutes=2)
+    registration.resend_activation(w.core, email=EMAIL, actor=STRANGER)
+    yield
+    mails.deliver(w.core)
+
+
+@told(delivery.deliver_due)
+def close_a_request_for_an_unknown_address(w: World) -> Iterator[None]:
+    passwords.forgot(w.core, email=EMAIL, actor=STRANGER)
+    yield
+    mails.deliver(w.core)
+
+
+@told(delivery.deliver_due)
+def put_off_a_mail(w: World) -> Iterator[None]:
+    mails.queue(w.core)
+    w.core.transport = mails.Scripted(ConnectionRefusedError())
+    yield
+    mails.deliver(w.core)
+
+
+@told(delivery.deliver_due)
+def put_back_a_mail_while_the_login_is_refused(w: World) -> Iterator[None]:
+    mails.queue(w.core)
+    w.core.transport = mails.Scripted(LoginRefused("535 wrong password"))
+    yield
+    mails.deliver(w.core)
+
+
+@told(delivery.deliver_due, "mail.failed | job deliver_outbox |  | MAIL_NOT_SENT")
+def give_up_a_mail_that_is_refused(w: World) -> Iterator[None]:
+    mails.queue(w.core)
+    w.core.transport = mails.Scripted(MailRefused("550 no such user"))
+    yield
+    mails.deliver(w.core)
+
+
+@told(delivery.deliver_due, "mail.dead | job deliver_outbox | ada | MAIL_NOT_SENT")
+def give_up_a_mail_after_two_days(w: World) -> Iterator[None]:
+    deactivated(w.core)
+    admin.activate(w.core, user_id=user_row(w.core).id, actor=OPERATOR)
+    w.core.transport = mails.Scripted(ConnectionRefusedError())
+    w.clock.move(hours=48)
+    yield
+    mails.deliver(w.core)
+
+
+@told(outbox.retry, "mail.retried | operator tester |  | ok")
+def retry_a_mail(w: World) -> Iterator[None]:
+    mails.queue(w.core)
+    w.core.transport = mails.Scripted(MailRefused("550 no such user"))
+    mails.deliver(w.core)
+    yield
+    outbox.retry(w.core, mail_id=mails.the_mail(w.core).id, actor=OPERATOR)
+
+
+@told(outbox.send_test, "mail.tested | operator tester |  | ok")
+def send_a_test_mail(w: World) -> Iterator[None]:
+    yield
+    outbox.send_test(w.core, address=EMAIL, actor=OPERATOR)
+
+
+@told(outbox.send_test, "mail.tested | operator tester |  | MAIL_NOT_SENT")
+def send_a_test_mail_in_vain(w: World) -> Iterator[None]:
+    w.core.transport = mails.Scripted(ConnectionRefusedError())
+    yield
+    outbox.send_test(w.core, address=EMAIL, actor=OPERATOR)
+
+
+# -- the instance
+
+
+@told(migration.prepare, "schema.migrated | operator tester |  | ok")
+def migrate(w: World) -> Iterator[None]:
+    w.core = build(settings_for(w.core.database.path.parent / "new"), clock=w.clock)
+    w.core.database.create_file()
+    yield
+    try:
+        migration.prepare(w.core, actor=OPERATOR)
+    finally:
+        w.core.close()
+
+
+@told(keys.open_ring, "secret.set | job start |  | ok", *["key.created | job start |  | ok"] * len(keys.Use))
+def make_the_keys(w: World) -> Iterator[None]:
+    with w.core.write() as tx:
+        for table in ("keys", "instance"):
+            tx.connection.execute(text(f"DELETE FROM {table}"))
+    yield
+    keys.open_ring(w.core)
+
+
+@told(health.beat)
+def give_a_sign_of_life(w: World) -> Iterator[None]:
+    yield
+    health.beat(w.core)
+
+
+@told(health.check_ready)
+def probe(w: World) -> Iterator[None]:
+    yield
+    health.check_ready(w.core, actor=STRANGER)
+
+
+@told(
+    maintenance.purge,
+    "user.purged | job purge_expired | bob | ok",
+    "audit.purged | job purge_expired |  | ok",
+    "data.purged | job purge_expired |  | ok",
+)
+def purge(w: World) -> Iterator[None]:
+    """Something of each kind."""
+    active(w.core)
+    logged_in(w.core)
+    w.clock.move(days=500)
+    mails.queue(w.core)
+    delivered(w.core)
+    pending(w.core, "bob@example.org")
+    w.clock.move(days=8)
+    yield
+    maintenance.purge(w.core, actor=PURGE)
+
+
+@told(maintenance.purge_slot, "data.purged | job purge_expired |  | ok")
+def purge_by_the_clock(w: World) -> Iterator[None]:
+    yield
+    maintenance.purge_slot(w.core, w.clock.now(), actor=PURGE)
