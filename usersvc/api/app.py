@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from usersvc import __version__, configuration
 from usersvc.api import (
     admin,
+    audit,
     docs,
     errors,
     health,
@@ -49,7 +50,8 @@ def create_app(core: Core, *, draining: Callable[[], bool] = lambda: False) -> A
     core.hashing.observer = counts.hashing
     app.state.face = Face(core, counts=counts, draining=draining)
     errors.install(app)
-    for module in (registration, login, sessions, passwords, me, admin, well_known, health, metrics, pages):
+    routers = (registration, login, sessions, passwords, me, admin, audit, well_known, health, metrics, pages)
+    for module in routers:
         app.include_router(module.router)
     if core.settings.server.docs:
         app.include_router(docs.router)

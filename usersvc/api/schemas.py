@@ -1,17 +1,28 @@
 """What goes in and out as JSON. Unknown fields are refused, types are not guessed."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
 from starlette.responses import Response
 
-from usersvc.services import directory
+from usersvc.services import actor, audit, directory
 from usersvc.services.accounts import Account
 
 Data = TypeVar("Data")
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def _storable(text: str) -> str:
@@ -104,6 +115,57 @@ class UsersQuery(BaseModel):
         return self.model_dump(exclude_none=True)
 
 
+def _rfc_3339(text: object) -> object:
+    """Pydantic takes more: a bare number for a time, for instance."""
+    if not isinstance(text, str) or not _TIME.fullmatch(text):
+        raise ValueError("This is not a time with a zone as in RFC 3339, like 2026-11-22T05:19:46Z.")
+    return text
+
+
+def _who(text: object) -> object:
+    if text in actor.KINDS:
+        return text
+    try:
+        return UUID(str(text))
+    except ValueError:
+        raise ValueError(f"This is neither the id of a user nor one of {', '.join(actor.KINDS)}.") from None
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_rfc_3339)]
+Who = Annotated[
+    UUID | actor.Kind, BeforeValidator(_who), WithJsonSchema({"type": "string", "examples": ["operator"]})
+]
+
+
+class AuditQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    actor: Annotated[Who, Field(description="Who acted: a user's id, or a kind of actor.")] | None = None
+    target: Annotated[UUID, Field(description="The id of the user it was done to.")] | None = None
+    action: (
+        Annotated[
+            str,
+            Field(
+                max_length=48,
+                pattern=f"^{audit.ACTION}$",
+                description="An action, or with a dot at the end all that begin so: `user.`",
+            ),
+        ]
+        | None
+    ) = None
+    since: Annotated[Time, Field(description="Not older than this.")] | None = None
+    until: Annotated[Time, Field(description="Older than this.")] | None = None
+    limit: int = Field(50, ge=1, le=audit.MOST, description="How many a page.")
+    cursor: Annotated[Text, Field(description="Out of the `Link` header of the page before.")] | None = None
+
+    def filters(self) -> audit.Filters:
+        return audit.Filters(self.actor, self.target, self.action, self.since, self.until)
+
+    def given(self) -> dict[str, Any]:
+        """What was asked for, without what was left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
 class UserOut(BaseModel):
     model_config = ConfigDict(
         from_attributes=True,
@@ -173,6 +235,41 @@ class SessionOut(BaseModel):
 
 class SessionsEndedOut(BaseModel):
     sessions_ended: int
+
+
+class AuditEntryOut(BaseModel):
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "01a201b2-37f6-71c5-8595-9ace836b8cc1",
+                    "at": "2026-11-22T05:19:46.678055Z",
+                    "actor_kind": "operator",
+                    "actor_id": None,
+                    "actor_name": "root",
+                    "action": "user.role_changed",
+                    "target_id": "01a201b2-37f6-71c5-8595-9ace836b8cc1",
+                    "ip": None,
+                    "outcome": "ok",
+                    "request_id": None,
+                    "detail": {"before": "user", "after": "moderator"},
+                }
+            ]
+        },
+    )
+
+    id: UUID
+    at: datetime
+    actor_kind: actor.Kind
+    actor_id: UUID | None = Field(description="Of a user.")
+    actor_name: str | None = Field(description="Of an operator or a job.")
+    action: str
+    target_id: UUID | None = Field(description="The user it was done to; the account may be gone since.")
+    ip: str | None
+    outcome: str = Field(description="`ok`, or the error code that the caller met.")
+    request_id: str | None
+    detail: dict[str, Any] = Field(description="What else belongs to this action.")
 
 
 class FieldProblem(BaseModel):

@@ -2,7 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 from uuid import UUID
 
 PERMISSIONS: dict[str, list[str]] = {
@@ -11,12 +11,15 @@ PERMISSIONS: dict[str, list[str]] = {
     "admin": ["content:manage", "users:read", "users:write", "roles:write", "audit:read"],
 }
 
+Kind = Literal["anonymous", "user", "operator", "job"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
 
 @dataclass(frozen=True)
 class Actor:
     """Plain values that a face knows; every audit entry names one."""
 
-    kind: Literal["anonymous", "user", "operator", "job"]
+    kind: Kind
     user_id: UUID | None = None
     session_id: UUID | None = None
     name: str | None = None

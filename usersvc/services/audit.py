@@ -1,0 +1,74 @@
+"""The audit read: listed and followed. Nothing here changes it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from usersvc.core import Core
+from usersvc.repositories import audit
+from usersvc.security.secrets import first_id
+from usersvc.services import _pages, authorization
+from usersvc.services.actor import Actor
+
+Entry = audit.AuditEntry
+Filters = audit.Filters
+
+ACTION = r"[a-z]+\.[a-z_]*"
+"""An action, or with a dot at the end all that begin so."""
+MOST = 100
+# An entry has the time at which its transaction began, and is seen when that is committed.
+LATE = timedelta(minutes=1)
+
+_LIST = "audit"
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Page:
+    entries: list[Entry]
+    next_cursor: str | None
+    """Where the next page begins; None after the last one."""
+
+
+def list_entries(
+    core: Core, *, actor: Actor, filters: Filters, limit: int = 50, cursor: str | None = None
+) -> Page:
+    """One page, the newest first, at most `MOST` entries.
+
+    Raises Forbidden; InvalidCursor for one that did not come with these filters.
+    """
+    query = [*vars(filters).values()]
+    before = UUID(_pages.place_in(core, _LIST, cursor, query=query)["id"]) if cursor is not None else None
+    limit = min(limit, MOST)
+    with core.read() as tx:
+        authorization.require(tx, actor, "audit:read")
+        found = tx.audit_entries.newest(filters, before=before, limit=limit + 1)
+    shown = found[:limit]
+    if len(found) == len(shown):
+        return Page(shown, None)
+    return Page(shown, _pages.cursor_after(core, _LIST, {"id": shown[-1].id.hex}, query=query))
+
+
+def follow(core: Core, *, actor: Actor, filters: Filters) -> Iterator[list[Entry]]:
+    """The entries since `filters.since`, or from now on, the oldest first, without an end.
+
+    Each step gives those that came since the one before; the caller decides how long to wait after none.
+    Every entry comes once, also one that is committed up to `LATE` after its time. (A clock that is set back
+    by more than that hides what is written until it has caught up.) Raises Forbidden, at a later step too.
+    """
+    with core.read() as tx:
+        authorization.require(tx, actor, "audit:read")
+        start = first_id(filters.since or tx.now - LATE)
+        known = set() if filters.since else tx.audit_entries.ids_from(start)
+    while True:
+        with core.read() as tx:
+            authorization.require(tx, actor, "audit:read")
+            most = len(known) + _AT_ONCE
+            found = tx.audit_entries.oldest(filters, start=start, limit=most)
+            settled = first_id(tx.now - LATE)
+        yield [entry for entry in found if entry.id not in known]
+        if len(found) == most:
+            settled = min(settled, found[-1].id)
+        start = max(start, settled)
+        known = {entry_id for entry_id in known.union(entry.id for entry in found) if entry_id >= start}
