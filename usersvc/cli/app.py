@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from usersvc import __version__
 from usersvc.cli import (
     admin,
+    audit,
     configuration,
     database,
     directory,
@@ -96,6 +97,7 @@ admin.add_to(app)
 passwords.add_to(app)
 sessions.add_to(app)
 mail.add_to(app)
+audit.add_to(app)
 database.add_to(app)
 configuration.add_to(app)
 doctor.add_to(app)

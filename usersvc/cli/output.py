@@ -38,6 +38,11 @@ def print_json_list(rows: Iterable[dict[str, object]]) -> None:
     typer.echo("[]" if before.startswith("[") else "\n]")
 
 
+def print_json_line(document: Any) -> None:
+    """One document, one line: for what goes on without an end."""
+    typer.echo(json.dumps(document, default=_json_value))
+
+
 def _json_value(value: object) -> str:
     return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
 
@@ -63,3 +68,8 @@ def print_table(columns: list[str], rows: Iterable[Iterable[str | Text]]) -> Non
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     console().print(table)
+
+
+def print_row(cells: list[str], widths: list[int]) -> None:
+    """A line of a table that goes on without an end; a cell that is too long moves the others."""
+    typer.echo("  ".join(map(str.ljust, cells, widths)).rstrip())

@@ -1,0 +1,140 @@
+"""The audit, in the shell."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import islice
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from usersvc.cli.opening import opened, operator
+from usersvc.cli.output import Json, print_json_line, print_json_list, print_row, print_table, shown
+from usersvc.clock import Clock
+from usersvc.core import Core
+from usersvc.errors import UserNotFound
+from usersvc.services import accounts
+from usersvc.services.actor import KINDS
+from usersvc.services.audit import ACTION, MOST, Entry, Filters, follow, list_entries
+
+_COLUMNS = ["at", "actor", "action", "target", "outcome", "ip"]
+# Of lines that are printed before it is known what comes.
+_WIDTHS = [20, 24, 28, 24, 19, 0]
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_POLL_SECONDS = 1.0
+
+
+def _time(text: str) -> datetime:
+    if ago := re.fullmatch(r"(\d{1,5})([smhd])", text, re.ASCII):
+        return Clock().now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        forms = "90s, 15m, 2h or 3d ago, 2026-11-22 or 2026-11-22T05:19"
+        raise typer.BadParameter(f"{text} is no time: take {forms}.") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _action(text: str) -> str:
+    if not re.fullmatch(ACTION, text):
+        raise typer.BadParameter(f"{text} is no action: take one as user.activated, or user. for all such.")
+    return text
+
+
+_SINCE = typer.Option(parser=_time, metavar="TIME", help="Not older: 2h (ago), or 2026-11-22T05:19; UTC.")
+_UNTIL = typer.Option(parser=_time, metavar="TIME", help="Older than this, in the same forms.")
+_WHAT = typer.Option(parser=_action, metavar="ACTION", help="As user.activated, or user. for all such.")
+_WHO = typer.Option(metavar="WHO", help=f"Who acted: a user (address, username, id), or {', '.join(KINDS)}.")
+_WHOM = typer.Option(metavar="USER", help="To whom it was done: address, username or id.")
+_FOLLOW = typer.Option("--follow", "-f", help="Print what comes, from now or --since on, until Ctrl+C.")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Audit")(audit)
+
+
+def audit(  # noqa: PLR0917 - each is an option of its own
+    ctx: typer.Context,
+    actor: Annotated[str | None, _WHO] = None,
+    target: Annotated[str | None, _WHOM] = None,
+    action: Annotated[str | None, _WHAT] = None,
+    since: Annotated[datetime | None, _SINCE] = None,
+    until: Annotated[datetime | None, _UNTIL] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="How many, the newest first; else 50.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Without a limit.")] = False,
+    following: Annotated[bool, _FOLLOW] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what happened, who did it and to whom."""
+    if following and (until or limit or everything):
+        raise typer.BadParameter("--follow has no end: leave out --until, --limit and --all.")
+    with opened(ctx) as core:
+        who = actor if actor is None or actor in KINDS else _user(core, actor)
+        filters = Filters(who, _user(core, target) if target is not None else None, action, since, until)
+        if following:
+            _follow(core, filters, as_json)
+        else:
+            _list(core, filters, None if everything else limit or 50, as_json)
+
+
+def _user(core: Core, name: str) -> UUID:
+    """An id is taken as it is: the account may be gone, its entries are not."""
+    try:
+        return UUID(name)
+    except ValueError:
+        return accounts.find(core, name=name, actor=operator()).id
+
+
+def _list(core: Core, filters: Filters, limit: int | None, as_json: bool) -> None:
+    found = _entries(core, filters)
+    if as_json:
+        print_json_list(vars(entry) for entry in islice(found, limit))
+    else:
+        print_table(_COLUMNS, list(map(_as_rows(core), islice(found, limit))))
+    if next(found, None):
+        typer.echo("There are older ones: take --all, or another --limit.", err=True)
+
+
+def _entries(core: Core, filters: Filters) -> Iterator[Entry]:
+    cursor = None
+    while True:
+        page = list_entries(core, filters=filters, limit=MOST, cursor=cursor, actor=operator())
+        yield from page.entries
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def _follow(core: Core, filters: Filters, as_json: bool) -> None:
+    as_row = _as_rows(core)
+    try:
+        if not as_json:
+            print_row(_COLUMNS, _WIDTHS)
+        for news in follow(core, filters=filters, actor=operator()):
+            for entry in news:
+                print_json_line(vars(entry)) if as_json else print_row(as_row(entry), _WIDTHS)
+            if not news:
+                time.sleep(_POLL_SECONDS)
+    except KeyboardInterrupt:
+        return
+
+
+def _as_rows(core: Core) -> Callable[[Entry], list[str]]:
+    """What makes rows of entries, with the addresses of whom they name by id."""
+
+    @cache
+    def address(user_id: UUID) -> str:
+        try:
+            return accounts.find(core, name=str(user_id), actor=operator()).email
+        except UserNotFound:
+            return str(user_id)
+
+    def row(entry: Entry) -> list[str]:
+        who = address(entry.actor_id) if entry.actor_id else f"{entry.actor_kind} {entry.actor_name or ''}"
+        whom = address(entry.target_id) if entry.target_id else ""
+        return [shown(entry.at), who.strip(), entry.action, whom, entry.outcome, shown(entry.ip)]
+
+    return row
