@@ -21,6 +21,7 @@ from tests.factories import (
     invited,
     logged_in,
     pending,
+    signed_in,
     together,
     token_in,
     watching_hashes,
@@ -35,6 +36,7 @@ from usersvc.errors import (
     LoginLocked,
     Overloaded,
     TooManyAttempts,
+    WeakPassword,
     WrongPassword,
 )
 from usersvc.services import login, passwords, registration, sessions
@@ -283,6 +285,14 @@ def test_a32_a_wrong_current_password_counts_as_a_failed_login(core: Core) -> No
     with pytest.raises(TooManyAttempts):
         passwords.change(core, current_password=PASSWORD, new_password=OTHER_PASSWORD, actor=actor)
     assert codes(core, 1, password=PASSWORD) == ["TOO_MANY_ATTEMPTS"]
+
+
+def test_the_right_current_password_does_not_count_whatever_is_wrong_with_the_new_one(core: Core) -> None:
+    actor = signed_in(core, active(core).email)
+    for _ in range(7):
+        with pytest.raises(WeakPassword):
+            passwords.change(core, current_password=PASSWORD, new_password="too short", actor=actor)
+    passwords.change(core, current_password=PASSWORD, new_password=OTHER_PASSWORD, actor=actor)
 
 
 def test_the_right_password_of_a_deactivated_account_counts_too(core: Core) -> None:

@@ -45,6 +45,7 @@ WITHOUT_AN_ENTRY = {
         "it served its time; `data.purged` counts it at the end",
     ),
     "maintenance.purge_slot": ({"jobs"}, "which worker purges; the purge has an entry"),
+    "passwords.change": ({"throttle"}, "the current password was right, so it counts no more"),
     "passwords.reset": ({"throttle"}, "a request is counted"),
     "registration.activate": ({"throttle"}, "a request is counted"),
     "registration.register": ({"throttle"}, "a request is counted"),

@@ -118,13 +118,15 @@ def change(core: Core, *, current_password: str, new_password: str, actor: Actor
     if attempt.user is None or not attempts.verify(core, attempt, password=current_password):
         attempts.fail(core, attempt, WrongPassword(), action=_CHANGE_FAILED)
     user = attempt.user
+    # Whatever becomes of the new one, the current one was right.
+    with core.write() as tx:
+        attempts.settle_success(core, tx, attempt)
     core.policy.check(new_password, email=user.email, username=user.username)
     password_hash = core.hasher.hash(new_password, client=actor.network)
     with core.write() as tx:
         if not _replace(core, tx, user, password_hash, verifies_email=False):
             attempts.note_failure(core, tx, attempt, InvalidCredentials(), action=_CHANGE_FAILED)
             raise KeepWrites(InvalidCredentials())
-        attempts.settle_success(core, tx, attempt)
         user = tx.users.by_id(user.id) or user  # The role may have changed since.
         session, rnd = _steps.open_session(core, tx, user, actor)
         tx.audit(replace(actor, session_id=session.id), "password.changed", target=user.id)
