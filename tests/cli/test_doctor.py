@@ -392,7 +392,7 @@ def test_no_administrator(run: Run, execute: Execute) -> None:
     "sql",
     [
         "UPDATE jobs SET finished_at = ? WHERE name = 'worker'",
-        "UPDATE audit SET at = ? WHERE action = 'keys.made'",
+        "UPDATE audit SET at = ? WHERE action = 'secret.set'",
         "UPDATE keys SET created_at = ? WHERE use = 'link'",
     ],
 )
