@@ -5,12 +5,15 @@ client may have written itself. So the right-most address that is no trusted pro
 """
 
 import ipaddress
+import re
 from collections.abc import Sequence
 
 from usersvc.setting_types import comma_list
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_BRACKETS_OR_PORT = re.compile(r"\[([^]]*:[^]]*)\](?::[0-9]{1,5})?|([^:]+):[0-9]{1,5}")
 
 
 def networks(text: str) -> list[Network]:
@@ -23,7 +26,7 @@ def client_address(peer: str | None, forwarded: Sequence[str], trusted: Sequence
     address = _parse(peer or "")
     if address is None:
         return peer
-    hops = [hop.strip() for value in forwarded for hop in value.split(",")]
+    hops = _hops(forwarded)
     while hops and _is_in(address, trusted):
         further = _parse(hops.pop())
         if further is None:
@@ -34,7 +37,7 @@ def client_address(peer: str | None, forwarded: Sequence[str], trusted: Sequence
 
 def on_this_machine(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> bool:
     """Whether the client itself is on loopback: the peer, and every hop that a trusted proxy names."""
-    hops = [_parse(hop.strip()) for value in forwarded for hop in value.split(",")]
+    hops = [_parse(hop) for hop in _hops(forwarded)]
     address = _parse(peer or "")
     believed = not hops or (address is not None and _is_in(address, trusted))
     return believed and all(hop is not None and hop.is_loopback for hop in (address, *hops))
@@ -44,6 +47,16 @@ def looks_like_a_proxy(peer: str | None) -> bool:
     """Whether a proxy of one's own may stand there: nobody on the internet has such an address."""
     address = _parse(peer or "")
     return address is not None and (address.is_loopback or address.is_private)
+
+
+def _hops(forwarded: Sequence[str]) -> list[str]:
+    return [_without_port(hop.strip()) for value in forwarded for hop in value.split(",")]
+
+
+def _without_port(hop: str) -> str:
+    """Some proxies name the port too, and then put IPv6 in brackets."""
+    found = _BRACKETS_OR_PORT.fullmatch(hop)
+    return (found[1] or found[2]) if found else hop
 
 
 def _parse(text: str) -> Address | None:
