@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests import processes
 from tests.conftest import settings_for
 from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD, token_in_file
 from tests.processes import Usersvc, eventually
@@ -83,6 +85,62 @@ def test_ambiguous_framing_is_refused(serving: Usersvc, framing: bytes) -> None:
     answer = _talk(serving, request)
     _is_refusal(answer, 400, "BAD_REQUEST")
     assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}}\r\n",
+        b"Transfer-Encoding: xchunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    ],
+)
+def test_a_broken_body_is_refused_once(serving: Usersvc, broken: bytes) -> None:
+    head = b"POST /api/v1/auth/logout HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    refused = [
+        _talk(serving, head + broken),
+        # The application waits for the body already; and so behind an answered request.
+        _talk(serving, head, *broken.partition(b"\r\n\r\n")),
+        _talk(serving, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", head + broken).partition(b"}")[2],
+    ]
+    for answer in refused:
+        _is_refusal(answer, 400, "BAD_REQUEST")
+
+
+def test_what_follows_a_whole_request_is_not_answered_in_its_place(serving: Usersvc) -> None:
+    login = json.dumps({"email": EMAIL, "password": PASSWORD}).encode()
+    head = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    request = head + b"Content-Length: %d\r\n\r\n%s" % (len(login), login)
+    assert b"400" not in _talk(serving, request + b"GARBAGE\r\n\r\n")
+    too_large = head + b"Transfer-Encoding: chunked\r\n\r\n11000\r\n%s\r\n" % (b" " * 0x11000)
+    answer = _talk(serving, too_large, b"zz\r\n")
+    _is_refusal(answer, 413, "BODY_TOO_LARGE")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_a_body_that_comes_too_slowly_is_refused_and_the_log_says_so(
+    usersvc: Usersvc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = usersvc.folder / "impatient.py"
+    impatient.write_text(
+        "from usersvc.api import protocol\n"
+        "from usersvc.cli.app import main\n"
+        "protocol.BODY_SECONDS = 0.5\n"
+        "main()\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(processes, "USERSVC", [sys.executable, str(impatient)])
+    head = b"POST /api/v1/auth/logout HTTP/1.1\r\nHost: x\r\nX-Request-ID: slow-one\r\n"
+    with usersvc.serving() as server:
+        for framing in (b"Content-Length: 20\r\n", b"Transfer-Encoding: chunked\r\n"):
+            answer = _talk(usersvc, head + framing + b"Content-Type: application/json\r\n\r\n")
+            _is_refusal(answer, 408, "REQUEST_TIMEOUT")
+            assert b"X-Request-ID: slow-one\r\n" in answer
+        server.wait_until(lambda: server.output.count("slow-one") == 2, "both are logged")
+        lines = [json.loads(line) for line in server.output.splitlines() if "slow-one" in line]
+        assert [line["status"] for line in lines] == [408, 408]
+        assert "Traceback" not in server.output
 
 
 def test_headers_without_an_end_are_refused_before_they_fill_the_memory(serving: Usersvc) -> None:

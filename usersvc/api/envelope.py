@@ -78,9 +78,10 @@ class Envelope:
         if scope["method"] == "HEAD":
             # Answered as GET; uvicorn, which keeps its own scope, leaves the body out.
             scope = {**scope, "method": "GET"}
-        request_id = _accepted(Headers(scope=scope).get("x-request-id"))
-        answer = _Answer()
-        scope.setdefault("state", {}).update(request_id=request_id, answer=answer)
+        state, answer = scope.setdefault("state", {}), _Answer()
+        # One is there where the protocol has refused the rest of this request already.
+        request_id = state.setdefault("request_id", _accepted(Headers(scope=scope).get("x-request-id")))
+        state["answer"] = answer
         logs.bind_request(request_id)
 
         async def send_with_headers(message: Message) -> None:
@@ -101,7 +102,7 @@ class Envelope:
             await self._inside(scope, receive, send_with_headers)
         finally:
             self._count(scope, answer, begun)
-            _log_line(scope, answer.status, begun)
+            _log_line(scope, _status(scope, answer), begun)
             logs.clear_context()
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,7 +128,13 @@ class Envelope:
         # What is mounted (/static) is no route, but leaves its prefix here.
         route = getattr(scope.get("route"), "path", scope.get("root_path")) or None
         seconds = time.monotonic() - begun
-        self._answered(method=scope["method"], route=route, status=answer.status or LEFT, seconds=seconds)
+        self._answered(method=scope["method"], route=route, status=_status(scope, answer), seconds=seconds)
+
+
+def _status(scope: Scope, answer: _Answer) -> int:
+    """What the client got: the protocol's refusal, if there was one."""
+    refused: int | None = scope["state"].get("refused")
+    return refused or answer.status or LEFT
 
 
 def _with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:

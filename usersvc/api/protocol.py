@@ -36,7 +36,7 @@ class State(ServerState):
 
 
 class Protocol(HttpToolsProtocol):
-    """Refuses with 431, 408 and 400 in the envelope, where no application has seen the request yet.
+    """Refuses with 431, 408 and 400 in the envelope what is no whole request, unless its answer has begun.
 
     When the server stops, uvicorn's own closes a connection from which it has read nothing or half the
     headers, and the kernel resets what lies there unread; this one waits for the request.
@@ -45,6 +45,7 @@ class Protocol(HttpToolsProtocol):
     server_state: State
     _deadline: asyncio.TimerHandle | None = None
     _in_headers = False
+    _in_body = False
     _header_bytes = 0
     _stays_open = True
     _looked_again = False
@@ -81,7 +82,7 @@ class Protocol(HttpToolsProtocol):
         self._set_deadline(HEADER_SECONDS)
 
     def on_headers_complete(self) -> None:
-        self._in_headers = False
+        self._in_headers, self._in_body = False, True
         self._set_deadline(BODY_SECONDS)
         earlier, earlier_stays_open = self.cycle, self._stays_open
         super().on_headers_complete()
@@ -93,6 +94,7 @@ class Protocol(HttpToolsProtocol):
             self.make_last()
 
     def on_message_complete(self) -> None:
+        self._in_body = False
         self._set_deadline(None)
         super().on_message_complete()
 
@@ -115,7 +117,7 @@ class Protocol(HttpToolsProtocol):
         self._deadline = self.loop.call_later(seconds, self._too_slow) if seconds is not None else None
 
     def _too_slow(self) -> None:
-        if self._in_headers:
+        if self._in_headers or self._in_body:
             self._refuse(408)
         elif self._is_idle() and not self._looked_again:
             # A request may lie there that the event loop has not come to yet.
@@ -125,19 +127,32 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: int) -> None:
-        """Answer and close; only close where an earlier answer on this connection is not complete yet."""
+        """Answer and close; only close where that would stand before or in another answer."""
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.write(_raw_refusal(status))
+        if self._in_body:
+            self._refuse_rest(status)
+        elif self.cycle is None or self.cycle.response_complete:
+            self.transport.write(_raw_refusal(status, uuid.uuid4().hex))
         self.transport.close()
 
+    def _refuse_rest(self, status: int) -> None:
+        """The application has the request already, and waits for a body that does not come."""
+        if self.pipeline or self.cycle.response_started:
+            return
+        # From here on it reads that the client left, and what it says goes nowhere.
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        state = self.cycle.scope["state"]
+        state["refused"] = status
+        self.transport.write(_raw_refusal(status, state.setdefault("request_id", uuid.uuid4().hex)))
 
-def _raw_refusal(status: int) -> bytes:
+
+def _raw_refusal(status: int, request_id: str) -> bytes:
     response = transport_failure(status)
     headers = {
         **SECURITY_HEADERS,
-        "X-Request-ID": uuid.uuid4().hex,
+        "X-Request-ID": request_id,
         "Content-Type": "application/json",
         "Content-Length": str(len(response.body)),
         "Connection": "close",
