@@ -53,6 +53,19 @@ def test_a26_any_other_is_refused(client: Client, host: str) -> None:
     assert _status(client, host, "/activate?token=x") == 421
 
 
+def test_a_preflight_for_any_other_is_refused_like_any_request(make_client) -> None:
+    client = make_client(
+        server__public_url="https://users.example.org",
+        server__allowed_hosts="users.example.org",
+        server__cors_origins="https://app.example.org",
+    )
+    preflight = {"Origin": "https://app.example.org", "Access-Control-Request-Method": "PATCH"}
+    for host, status in (("users.example.org", 200), ("evil.example.net", 421)):
+        answer = client.http.options("/api/v1/users/me", headers={**preflight, "Host": host})
+        assert answer.status_code == status
+        assert answer.headers["x-request-id"]
+
+
 def test_probes_may_call_by_any_name(client: Client) -> None:
     assert _status(client, "10.0.0.7:8000", "/healthz") == 200
     assert _status(client, "10.0.0.7:8000", "/readyz") == 200

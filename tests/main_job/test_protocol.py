@@ -192,6 +192,20 @@ def test_half_a_body_changes_nothing(serving: Usersvc) -> None:
     connection.close()
 
 
+def test_a_target_that_is_a_whole_url_names_the_host(usersvc: Usersvc) -> None:
+    usersvc.environ["USERSVC_SERVER__ALLOWED_HOSTS"] = "127.0.0.1, ::1"
+    with usersvc.serving():
+        for target, header, status in (
+            (b"http://evil.example.net/x", b"127.0.0.1", b"421"),
+            (b"http://127.0.0.1@evil.example.net:80/x", b"127.0.0.1", b"421"),
+            (b"http://127.0.0.1/x", b"evil.example.net", b"404"),
+            (b"http://[::1]:80/x", b"127.0.0.1", b"404"),
+            (b"http://127.0.0.1/x", b"a\r\nHost: b", b"400"),
+        ):
+            request = b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % (target, header)
+            assert _talk(usersvc, request).startswith(b"HTTP/1.1 " + status), target
+
+
 def test_pipelined_requests_are_answered_in_order(serving: Usersvc) -> None:
     request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     last = b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

@@ -67,7 +67,7 @@ class Envelope:
         self._headers = dict(SECURITY_HEADERS)
         if https:
             self._headers["Strict-Transport-Security"] = "max-age=31536000"
-        # Around the refusals and the answer to a crash too: a page must be able to read those.
+        # Around most refusals and the answer to a crash too: a page must be able to read those.
         self._inside: ASGIApp = _with_cors(self._respond, origins) if origins else self._respond
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,7 +99,8 @@ class Envelope:
             await send(message)
 
         try:
-            await self._inside(scope, receive, send_with_headers)
+            # Before CORS: a preflight for a host that is not served here is none of ours either.
+            await (_host_refusal(scope, self._hosts) or self._inside)(scope, receive, send_with_headers)
         finally:
             self._count(scope, answer, begun)
             _log_line(scope, _status(scope, answer), begun)
@@ -108,9 +109,7 @@ class Envelope:
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer: _Answer = scope["state"]["answer"]
         try:
-            refusal = _host_refusal(scope, self._hosts)
-            if refusal is None:
-                refusal, receive = await _checked(scope, receive)
+            refusal, receive = await _checked(scope, receive)
             await (refusal or self._app)(scope, receive, send)
         except ClientDisconnect:
             _log.debug("client left before its request was whole", path=scope["path"])

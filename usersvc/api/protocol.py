@@ -8,6 +8,7 @@ import asyncio
 import uuid
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -84,6 +85,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_headers, self._in_body = False, True
         self._set_deadline(BODY_SECONDS)
+        self._name_host_of_target()
         earlier, earlier_stays_open = self.cycle, self._stays_open
         super().on_headers_complete()
         self._stays_open = self.cycle.keep_alive
@@ -92,6 +94,14 @@ class Protocol(HttpToolsProtocol):
                 # Pipelined: only the last one may close, or those behind it are lost.
                 earlier.keep_alive = earlier_stays_open
             self.make_last()
+
+    def _name_host_of_target(self) -> None:
+        """RFC 9112: where the target is a whole URL its host counts, not that of the Host header."""
+        if self.url.startswith(b"/"):
+            return
+        if host := httptools.parse_url(self.url).host:
+            host = b"[%b]" % host if b":" in host else host
+            self.headers[:] = [(name, host if name == b"host" else value) for name, value in self.headers]
 
     def on_message_complete(self) -> None:
         self._in_body = False
