@@ -43,6 +43,11 @@ def mask_text(text: str) -> str:
     return _ADDRESS.sub(rf"\1{MASK}@\2", text)
 
 
+def printable(text: str) -> str:
+    """One line that can do nothing to a terminal: no controls (C1 too), no marks that turn the direction."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]} … ({len(text)} characters)"
 

@@ -68,6 +68,24 @@ def test_sessions_are_listed_the_current_one_marked(
     assert listed[0]["last_used_at"] > listed[0]["created_at"]
 
 
+@pytest.mark.parametrize(
+    ("agent", "device"),
+    [
+        ("curl\x9b2J/8", "curlÂ 2J/8"),
+        ("curl\u202e/8", "curlâ ®/8"),
+        ("café/1\xad", "cafÃ©/1Â"),
+    ],
+)
+def test_a_device_is_kept_without_what_would_move_a_terminal(
+    client: Client, token: str, agent: str, device: str
+) -> None:
+    """What is no ASCII arrives as Latin-1, whatever it was."""
+    agent_header = {"User-Agent": agent.encode()}
+    client.post("/auth/login", json={"email": EMAIL, "password": PASSWORD}, headers=agent_header)
+    listed = client.get("/users/me/sessions", token=token).json()["data"]
+    assert {s["device"] for s in listed} == {"pytest", device}
+
+
 def test_a59_ending_a_session_acts_at_once_and_once(client: Client, core: Core, token: str) -> None:
     other = logged_in(core)
     [ended] = [s for s in client.get("/users/me/sessions", token=token).json()["data"] if not s["current"]]

@@ -125,7 +125,7 @@ def caller(request: Request) -> Actor:
     return Actor(
         "anonymous",
         ip=face_of(request).client(request),
-        user_agent=request.headers.get("user-agent"),
+        user_agent=logs.printable(request.headers.get("user-agent", "")).strip() or None,
         request_id=request.state.request_id,
     )
 

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from usersvc import logs
+
 _UNBROKEN = 10_000
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -61,15 +63,15 @@ def shown(value: object) -> str:
 
 
 def print_table(columns: list[str], rows: Iterable[Iterable[str | Text]]) -> None:
-    """A cell is shown as it is: brackets in it, of a mail server's answer for instance, are no markup."""
+    """Brackets in a cell, as mail servers answer them, are no markup; and no cell moves the cursor."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else Text(logs.printable(cell)) for cell in row))
     console().print(table)
 
 
 def print_row(cells: list[str], widths: list[int]) -> None:
     """A line of a table that goes on without an end; a cell that is too long moves the others."""
-    typer.echo("  ".join(map(str.ljust, cells, widths)).rstrip())
+    typer.echo("  ".join(map(str.ljust, map(logs.printable, cells), widths)).rstrip())

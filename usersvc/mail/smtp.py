@@ -173,8 +173,7 @@ class SmtpTransport:
             plain = f"\0{self._username}\0{self._password}"
             for secret in (_base64(plain), _base64(self._password), self._password):
                 text = text.replace(secret, logs.MASK)
-        text = "".join(letter if letter.isprintable() else " " for letter in text)
-        return logs.mask_text(text)[:_MOST_OF_A_REPLY]
+        return logs.mask_text(logs.printable(text))[:_MOST_OF_A_REPLY]
 
 
 def smtp_from(settings: Settings) -> SmtpTransport:
