@@ -16,6 +16,7 @@ from usersvc import logs
 JWT = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIwMTk5In0.c2lnbmF0dXJl-_x"
 LINK_TOKEN = "Zk3vQ9xLr7TnB1mWc5YdHs8GpJ2aEfUo4KiNtRqVbX0"
 LIBRARIES = ("uvicorn", "uvicorn.error", "uvicorn.access", "huey", "alembic")
+CONNECTIONS = "uvicorn.connections"
 
 
 class Lines:
@@ -46,7 +47,7 @@ def lines() -> Iterator[Lines]:
     handlers, level = root.handlers[:], root.level
     libraries = {
         name: (found.handlers[:], found.propagate, found.level)
-        for name in LIBRARIES
+        for name in (*LIBRARIES, CONNECTIONS)
         if (found := logging.getLogger(name))
     }
     configured, configuration = structlog.is_configured(), dict(structlog.get_config())
@@ -191,6 +192,16 @@ def test_libraries_are_silent_at_info_and_heard_from_warning_up(lines: Lines, na
     logging.getLogger(name).info("Started server process")
     logging.getLogger(name).warning("trouble")
     assert lines.one()["event"] == "trouble"
+
+
+@pytest.mark.parametrize(("level", "heard"), [("info", ["broken"]), ("debug", ["garbage came", "broken"])])
+def test_of_single_connections_only_errors_are_heard_above_debug(
+    lines: Lines, level: str, heard: list[str]
+) -> None:
+    lines.start(level=level)
+    logging.getLogger(CONNECTIONS).warning("garbage came")
+    logging.getLogger(CONNECTIONS).error("broken")
+    assert [line["event"] for line in lines.all()] == heard
 
 
 def test_libraries_are_heard_at_debug(lines: Lines) -> None:

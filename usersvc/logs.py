@@ -15,6 +15,8 @@ from typing import Any, Literal, TextIO
 import structlog
 
 MASK = "***"
+# uvicorn's lines about single connections.
+OF_CONNECTIONS = "uvicorn.connections"
 _MOST_CHARACTERS, _MOST_OF_A_TRACEBACK = 2_000, 20_000
 _SECRET_KEY = re.compile(
     r"password|secret|token|authorization|cookie|link(?!_id)|digest|nonce", re.IGNORECASE
@@ -142,6 +144,8 @@ def configure(
         library = logging.getLogger(name)
         library.handlers, library.propagate = [], True
         library.setLevel("WARNING" if level != "debug" else "DEBUG")
+    # What uvicorn warns of there is what strangers send; our refusals answer it.
+    logging.getLogger(OF_CONNECTIONS).setLevel("ERROR" if level != "debug" else "DEBUG")
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

@@ -72,6 +72,16 @@ def test_what_is_no_http_is_refused_in_the_envelope(serving: Usersvc, request_li
     _is_refusal(_talk(serving, request_line), 400, "BAD_REQUEST")
 
 
+def test_a_stranger_cannot_fill_the_log_with_warnings(usersvc: Usersvc) -> None:
+    upgrade = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: %b\r\n\r\n"
+    with usersvc.serving() as server:
+        for sent in (b"GARBAGE\r\n\r\n", upgrade % b"websocket", upgrade % b"h2c"):
+            assert _talk(usersvc, sent).startswith(b"HTTP/1.1 ")
+        assert server.stop() == 0
+        logged = [json.loads(line) for line in server.output.splitlines() if line.startswith("{")]
+        assert {line["level"] for line in logged} == {"info"}
+
+
 @pytest.mark.parametrize(
     "framing",
     [

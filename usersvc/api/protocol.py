@@ -5,6 +5,7 @@ connections that never say anything. And a server that stops closes no connectio
 """
 
 import asyncio
+import logging
 import uuid
 from typing import Any
 
@@ -12,6 +13,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from usersvc import logs
 from usersvc.api.envelope import MOST_HEADER_BYTES, SECURITY_HEADERS
 from usersvc.api.errors import transport_failure
 from usersvc.stopping import Stop
@@ -50,6 +52,11 @@ class Protocol(HttpToolsProtocol):
     _header_bytes = 0
     _stays_open = True
     _looked_again = False
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        super().__init__(*args, **values)
+        # Its own, so that what strangers cause can be silent where errors of the server are not.
+        self.logger = logging.getLogger(logs.OF_CONNECTIONS)
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
