@@ -34,6 +34,7 @@ _HASH = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
 _SECRET_TEXT = re.compile(r"(?<![\w-])(?:[A-Za-z0-9_-]{43}|[A-Za-z0-9_-]{64})(?![\w-])")
 
 Event = MutableMapping[str, Any]
+Form = Literal["auto", "json", "console"]
 
 
 def mask_text(text: str) -> str:
@@ -102,14 +103,16 @@ _SHARED: list[structlog.typing.Processor] = [
 ]
 
 
-def configure(
-    *, level: str = "info", form: Literal["auto", "json", "console"] = "auto", to: TextIO | None = None
-) -> None:
+def is_console(form: Form, to: TextIO | None = None) -> bool:
+    """Whether lines to `to` (stderr) are for people; else they are JSON."""
+    return form == "console" or (form == "auto" and (to or sys.stderr).isatty())
+
+
+def configure(*, level: str = "info", form: Form = "auto", to: TextIO | None = None) -> None:
     """Send every log line of the process to `to` (stderr); `auto` is console form on a terminal."""
     stream = to or sys.stderr
-    console = form == "console" or (form == "auto" and stream.isatty())
     renderers: list[structlog.typing.Processor] = [structlog.processors.JSONRenderer(ensure_ascii=True)]
-    if console:
+    if is_console(form, stream):
         pretty = structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=14, sort_keys=False)
         renderers = [_for_a_terminal, pretty]
     structlog.configure(

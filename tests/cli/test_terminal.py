@@ -1,6 +1,7 @@
 """What stands between a person and a command: a real terminal, help, versions, exit codes."""
 
 import io
+import json
 import subprocess
 from pathlib import Path
 
@@ -89,6 +90,35 @@ def test_serve_greets_a_person_with_what_to_do_next_and_stops_at_ctrl_c(tmp_path
     code, shown = _end(terminal)
     assert code == 0
     assert "Traceback" not in shown
+
+
+@pytest.mark.process
+def test_among_json_lines_serve_tells_the_same_in_one_line(tmp_path: Path) -> None:
+    usersvc = Usersvc(tmp_path)
+    usersvc.environ["USERSVC_SERVER__HOST"] = "0.0.0.0"
+    with usersvc.serving() as server:
+        lines = [json.loads(line) for line in server.output.splitlines()]
+    [told] = [line for line in lines if line["event"] == "serving"]
+    for key in ("level", "logger", "timestamp"):
+        assert told.pop(key)
+    assert told == {
+        "event": "serving",
+        "api": f"{usersvc.url}/api/v1",
+        "try_it": f"{usersvc.url}/docs",
+        "database": "data/usersvc.db",
+        "url": f"links begin with {usersvc.url}: set server.public_url for other machines",
+        "mail": "files in data/mail/",
+        "next": "usersvc create-admin",
+    }
+
+
+@pytest.mark.process
+def test_where_lines_are_for_people_serve_tells_it_to_them_without_a_terminal_too(tmp_path: Path) -> None:
+    usersvc = Usersvc(tmp_path)
+    usersvc.environ["USERSVC_LOG__FORMAT"] = "console"
+    with usersvc.serving() as server:
+        assert f"API       {usersvc.url}/api/v1\n" in server.output
+        assert "Stop      Ctrl+C\n" in server.output
 
 
 @pytest.mark.process

@@ -26,6 +26,8 @@ from usersvc.setting_types import is_wildcard
 from usersvc.settings import Settings, SettingsError
 from usersvc.stopping import Stop
 
+_log = logs.get("usersvc.server")
+
 
 def add_to(app: typer.Typer) -> None:
     app.command(rich_help_panel="Service")(serve)
@@ -65,7 +67,7 @@ def serve(
         keys.open_ring(core)
         inside_worker = Worker(core, make_queue(settings)) if settings.server.worker else None
         core.doorbell = inside_worker.wake if inside_worker else server.doorbell(core)
-        _print_banner(core)
+        _tell(core)
         invocation: Invocation = ctx.obj
         with running(inside_worker) if inside_worker else nullcontext():
             server.serve(core, listener, stop, server.Child(invocation.config, flags))
@@ -118,28 +120,43 @@ def _where_mail_goes(settings: Settings) -> str:
             return "console"
 
 
-def _print_banner(core: Core) -> None:
+def _tell(core: Core) -> None:
+    """What serves where, and what is missing: for people a panel, among JSON lines one more."""
+    facts, admin_command = _facts(core), f"{program()} create-admin"
+    lacks_admin = not first_admin.there_is_an_admin(core)
+    if not logs.is_console(core.settings.log.format):
+        keys_of_line = {name.lower().replace(" ", "_"): value for name, value in facts.items()}
+        _log.info("serving", **keys_of_line, next=admin_command if lacks_admin else None)
+        return
+    if lacks_admin:
+        facts["Next"] = f"{admin_command} YOU@EXAMPLE.ORG   (in another terminal)"
+    _print_banner({**facts, "Stop": "Ctrl+C"})
+
+
+def _facts(core: Core) -> dict[str, str]:
+    """None is named after links: the log would mask it."""
     settings = core.settings
-    rows = [("API", f"{settings.public_url}/api/v1")]
+    facts = {"API": f"{settings.public_url}/api/v1"}
     if settings.server.docs:
-        rows.append(("Try it", f"{settings.public_url}/docs"))
-    rows.append(("Database", shown(core.database.path)))
+        facts["Try it"] = f"{settings.public_url}/docs"
+    facts["Database"] = shown(core.database.path)
     if is_wildcard(settings.server.host) and not settings.server.public_url:
-        rows.append(("Links", f"begin with {settings.public_url}: set server.public_url for other machines"))
+        facts["URL"] = f"links begin with {settings.public_url}: set server.public_url for other machines"
     if lacks_proxies(settings):
-        rows.append(("Proxy", "set server.trusted_proxies, or the limits count all clients as one"))
-    rows.append(("Mail", _where_mail_goes(settings)))
+        facts["Proxy"] = "set server.trusted_proxies, or the limits count all clients as one"
+    facts["Mail"] = _where_mail_goes(settings)
     if not settings.server.worker:
-        rows.append(("Worker", f"none inside: run `{program()} worker`, or no mail goes out"))
-    if not first_admin.there_is_an_admin(core):
-        rows.append(("Next", f"{program()} create-admin YOU@EXAMPLE.ORG   (in another terminal)"))
-    rows.append(("Stop", "Ctrl+C"))
+        facts["Worker"] = f"none inside: run `{program()} worker`, or no mail goes out"
+    return facts
+
+
+def _print_banner(rows: dict[str, str]) -> None:
     out = console(err=True)
     if not out.is_terminal:
-        for name, value in rows:
+        for name, value in rows.items():
             out.print(f"{name:<10}{value}", markup=False)
         return
     table = Table.grid(padding=(0, 2))
-    for name, value in rows:
+    for name, value in rows.items():
         table.add_row(Text(name, style="bold"), Text(value, overflow="fold"))
     out.print(Panel(table, title="usersvc", title_align="left", expand=False))
