@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import sqlite3
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
@@ -184,6 +186,31 @@ def test_a47_who_sends_slowly_is_let_go_and_others_are_served(serving: Usersvc) 
     finally:
         for connection in slow:
             connection.close()
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_that_no_connection_can_be_taken_is_logged_and_fills_no_log(
+    usersvc: Usersvc, monkeypatch: pytest.MonkeyPatch, loop: str
+) -> None:
+    program = usersvc.folder / "program.py"
+    without_uvloop = "sys.modules['uvloop'] = None\n" if loop == "asyncio" else ""
+    program.write_text(
+        f"import sys\n{without_uvloop}from usersvc.cli.app import main\nmain()\n", encoding="utf-8"
+    )
+    monkeypatch.setattr(processes, "USERSVC", [sys.executable, str(program)])
+    last = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with usersvc.serving() as server, ExitStack() as stack:
+        most = len(os.listdir(f"/proc/{server.process.pid}/fd")) + 10
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (most, most))
+        for _ in range(20):
+            stack.enter_context(socket.create_connection(("127.0.0.1", usersvc.port)))
+        server.wait_until(lambda: "no file descriptor is left" in server.output, "it is logged")
+        time.sleep(1)
+        assert server.output.count("no file descriptor is left") == 1
+        assert "Traceback" not in server.output
+        stack.close()
+        server.wait_until(lambda: _talk(usersvc, last).startswith(b"HTTP/1.1 200"), "it serves again")
+        assert server.stop() == 0
 
 
 def test_half_a_body_changes_nothing(serving: Usersvc) -> None:

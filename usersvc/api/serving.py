@@ -1,11 +1,13 @@
 """uvicorn's server in one process: from the first connection to a stop that drops no request."""
 
 import asyncio
+import errno
 import os
 import selectors
 import socket
 import time
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -20,6 +22,9 @@ BACKLOG = 2048
 STOP_SECONDS = 30
 # Newcomers who keep on coming do not hold up a stop for longer.
 MOST_ACCEPT_SECONDS = 2
+# As long as no file can be opened, it is said so often.
+FULL_EVERY_SECONDS = 5.0
+_FULL = (errno.EMFILE, errno.ENFILE)
 
 _log = logs.get("usersvc.server")
 
@@ -52,22 +57,40 @@ class Server(uvicorn.Server):
         self._stop = stop
         self._drain_seconds = core.settings.server.drain_seconds
         self._drained_at: float | None = None
+        self._told_full_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._stop.hear(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(_log_unless_full)
         await super().startup(sockets)
         _log.info("ready", pid=os.getpid())
 
     async def on_tick(self, counter: int) -> bool:
         """Asked ten times a second; whether to shut down."""
         await super().on_tick(counter)
+        self._tell_when_full()
         if not self._stop.asked:
             return False
         if self._drained_at is None:
             self._begin_to_drain()
         return self._stop.hurried or time.monotonic() >= (self._drained_at or 0)
+
+    def _tell_when_full(self) -> None:
+        """uvloop closes connections that it has no file descriptor for, and says nothing."""
+        now = time.monotonic()
+        if self._told_full_at is not None and now - self._told_full_at < FULL_EVERY_SECONDS:
+            return
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            if error.errno in _FULL:
+                self._told_full_at = now
+                _log.warning(
+                    "no file descriptor is left for new connections: raise the limit on open files",
+                    connections=len(self.server_state.connections),
+                )
 
     def _begin_to_drain(self) -> None:
         seconds = 0 if self._stop.hurried else self._drain_seconds
@@ -82,6 +105,13 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
         if cut_off := len(self.server_state.connections):
             _log.warning("requests cut off", requests=cut_off, after_seconds=STOP_SECONDS)
+
+
+def _log_unless_full(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """asyncio's own loop would write a traceback for each place in the backlog; the server says it once."""
+    error = context.get("exception")
+    if not (isinstance(error, OSError) and error.errno in _FULL and "socket" in context):
+        loop.default_exception_handler(context)
 
 
 async def _let_in(listeners: list[socket.socket]) -> None:
