@@ -4,6 +4,7 @@ import sqlite3
 import time
 
 import jwt
+import pytest
 from starlette.testclient import TestClient
 
 from tests.api.conftest import Client
@@ -12,6 +13,7 @@ from usersvc.api.app import create_app
 from usersvc.api.deps import Readiness, Threads
 from usersvc.core import Core
 from usersvc.db import engine
+from usersvc.security.hashing_pool import HashingPool
 
 
 def test_r29_the_process_lives_without_a_database(client: Client, core: Core) -> None:
@@ -90,8 +92,15 @@ def test_relying_services_can_check_a_token_with_the_published_keys(client: Clie
 
 def test_taking_a_reader_never_waits(core: Core) -> None:
     """The pool of readers is larger than all threads that can want one at the same time."""
-    threads = Threads()
+    threads = Threads(hashing_places=1000)
     limits = (threads.hashing, threads.ordinary, threads.long_reads)
     in_the_event_loop, of_the_workers = 1, 32
     wanted = sum(int(limit.total_tokens) for limit in limits) + in_the_event_loop + of_the_workers
     assert wanted <= engine._READERS
+
+
+@pytest.mark.parametrize("cores", [1, 2, 16, 64])
+def test_more_requests_get_a_thread_than_the_hashing_pool_has_places(cores: int) -> None:
+    """Else who has a place of his own in it would wait for a thread among those who have none."""
+    pool = HashingPool(threads=cores)
+    assert Threads(hashing_places=pool.places).hashing.total_tokens > pool.places

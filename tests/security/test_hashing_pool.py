@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -194,6 +194,51 @@ def test_who_has_logged_in_before_goes_first_and_the_rest_in_their_order(callers
     for future in waiting:
         future.result(10)
     assert order == ["known", "second known", "stranger", "sign-up", "second stranger"]
+
+
+def test_who_has_logged_in_before_gets_in_and_goes_first_while_strangers_keep_the_queue_full(
+    callers: Callers,
+) -> None:
+    pool = callers.pool(threads=1, queue=3)
+    order: list[str] = []
+    running = callers.call(pool)
+    callers.gate.wait_for(1)
+
+    def told(name: str) -> Callable[[], str]:
+        return lambda: order.append(name) or name
+
+    strangers = [callers.call(pool, job=told("stranger")) for _ in range(3)]
+    known = []
+    for number in (1, 2):
+        with pytest.raises(Overloaded):
+            pool.run(never)
+        pool.require_room(f"192.0.2.{number}", "first")
+        known.append(callers.call(pool, client=f"192.0.2.{number}", turn="first", job=told("known")))
+    for turn in get_args(Turn):
+        with pytest.raises(Overloaded):
+            pool.run(never, turn=turn)
+    assert inside(pool) == pool.places == 6
+    while pool.waiting < 5:
+        threading.Event().wait(0.001)
+    callers.gate.open()
+    assert [future.result(10) for future in known] == ["known"] * 2
+    for future in (running, *strangers):
+        future.result(10)
+    assert order == ["known"] * 2 + ["stranger"] * 3
+
+
+def test_asking_for_room_refuses_whom_the_pool_would_and_keeps_no_place(callers: Callers) -> None:
+    pool = callers.pool(threads=1, queue=3, per_client=1)
+    callers.call(pool, client="192.0.2.1", turn="sign_up")
+    callers.call(pool, turn="sign_up")
+    whose: list[tuple[str | None, Turn]] = [("192.0.2.1", "first"), (None, "sign_up")]
+    for client, turn in whose:
+        with pytest.raises(Overloaded) as caught:
+            pool.require_room(client, turn)
+        assert caught.value.retry_after
+    for _ in range(10):
+        pool.require_room("192.0.2.2", "ordinary")
+    assert inside(pool) == 2
 
 
 def test_after_the_deadline_a_waiting_job_is_dropped_unhashed(callers: Callers) -> None:

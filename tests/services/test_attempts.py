@@ -1,6 +1,9 @@
 """Failed logins: how many, from where, for how long, and who still gets in."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -39,6 +42,7 @@ from usersvc.errors import (
     WeakPassword,
     WrongPassword,
 )
+from usersvc.security.hashing_pool import HashingPool
 from usersvc.services import login, passwords, registration, sessions
 from usersvc.services.actor import Actor
 
@@ -271,6 +275,70 @@ def test_who_has_logged_in_from_there_goes_first_and_sign_ups_have_their_half(co
         attempt(watched, email="nobody@example.org", ip="198.51.100.7")
         registration.register(watched, email="bob@example.org", password=PASSWORD, actor=STRANGER)
     assert pool.turns == ["ordinary", "first", "ordinary", "ordinary", "sign_up"]
+
+
+@contextmanager
+def flooded(pool: HashingPool) -> Iterator[None]:
+    """Strangers fill the queue, and take every place in it that becomes free."""
+    over = threading.Event()
+
+    def insist() -> None:
+        while not over.is_set():
+            with suppress(Overloaded):
+                pool.run(lambda: over.wait(0.02))
+            over.wait(0.001)
+
+    with ThreadPoolExecutor(pool.places) as strangers:
+        for _ in range(pool.places):
+            strangers.submit(insist)
+        try:
+            while not _is_full(pool):
+                threading.Event().wait(0.001)
+            yield
+        finally:
+            over.set()
+
+
+@contextmanager
+def full(pool: HashingPool) -> Iterator[None]:
+    """Strangers fill the queue, and stay."""
+    over = threading.Event()
+    with ThreadPoolExecutor(pool.places) as strangers:
+        jobs = [strangers.submit(pool.run, lambda: over.wait(30)) for _ in range(18)]
+        try:
+            while not _is_full(pool):
+                threading.Event().wait(0.001)
+            yield
+        finally:
+            over.set()
+    assert all(job.result() for job in jobs)
+
+
+def _is_full(pool: HashingPool) -> bool:
+    try:
+        pool.require_room(None, "ordinary")
+    except Overloaded:
+        return True
+    return False
+
+
+def test_who_has_logged_in_from_there_gets_in_while_strangers_keep_the_queue_full(core: Core) -> None:
+    active(core)
+    with watching_hashes(core) as (watched, pool):
+        assert codes(watched, 1, password=PASSWORD, ip="198.51.100.7") == ["in"]
+        with flooded(pool):
+            assert codes(watched, 5, password=PASSWORD, ip="198.51.100.7") == ["in"] * 5
+
+
+def test_a_flood_against_a_full_queue_does_not_even_try_to_write(core: Core) -> None:
+    active(core)
+    write = core.write
+    with watching_hashes(core) as (watched, pool), full(pool), core.database.writing():
+        watched.write = lambda **_: write(wait=0.01)  # type: ignore[method-assign]
+        for number in range(20):
+            error = attempt(watched, password=PASSWORD, ip=f"203.0.113.{number}")
+            assert isinstance(error, Overloaded)
+            assert error.retry_after
 
 
 # -- the other ways to try a password, and the other requests

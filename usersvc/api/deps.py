@@ -47,9 +47,10 @@ class Threads:
     Those that wait for a password to be hashed, those of ordinary use cases, those of long reads.
     """
 
-    def __init__(self) -> None:
-        # More than the hashing pool lets in, so that its honest "overloaded" comes at once.
-        self.hashing = CapacityLimiter(32)
+    def __init__(self, *, hashing_places: int) -> None:
+        # More than the hashing pool lets in, so that its honest "overloaded" comes at once; but no more
+        # than there are readers of the database for.
+        self.hashing = CapacityLimiter(min(hashing_places + 16, 192))
         self.ordinary = CapacityLimiter(24)
         self.long_reads = CapacityLimiter(4)
 
@@ -87,7 +88,7 @@ class Face:
     def __init__(self, core: Core, *, counts: Counts, draining: Callable[[], bool]) -> None:
         self.core = core
         self.counts = counts
-        self.threads = Threads()
+        self.threads = Threads(hashing_places=core.hashing.places)
         self.draining = draining
         self.readiness = Readiness()
         self.trusted = networks(core.settings.server.trusted_proxies)

@@ -24,8 +24,8 @@ from usersvc.db.types import unavailability
 from usersvc.errors import DatabaseBusy, DatabaseUnavailable, DomainError
 
 WRITE_WAIT_SECONDS = 3.0
-# More than all threads of a process together, so that taking a reader never waits.
-_READERS = 96
+# More than all threads of a process together, so that taking a reader never waits. Opened when needed.
+_READERS = 256
 _CHECKPOINT_WAIT_MS = 100
 
 

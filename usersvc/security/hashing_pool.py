@@ -20,7 +20,9 @@ from usersvc.errors import Overloaded
 Result = TypeVar("Result")
 
 Turn = Literal["first", "ordinary", "sign_up"]
-"""Who has logged in before from where he asks goes first; sign-ups have half of the queue at most."""
+"""Who has logged in before from where he asks goes first, and has places that the others cannot fill.
+
+Sign-ups have half of the queue at most."""
 
 
 @dataclass(order=True)
@@ -47,13 +49,16 @@ class Observer:
 class HashingPool:
     """At most `threads` jobs run and `queue` more wait, `per_client` of them from one client.
 
-    A job runs in the thread that asks for it.
+    Beyond these are half as many places again for those whose turn is `first`. A job runs in the thread
+    that asks for it.
     """
 
     def __init__(self, *, threads: int, queue: int = 16, per_client: int = 2, deadline: float = 3.0) -> None:
         self.observer = Observer()
         self._threads = threads
         self._most = threads + queue
+        self.places = self._most + self._most // 2
+        """The most jobs that can be inside at once."""
         self._most_sign_ups = max(1, self._most // 2)
         self._per_client = per_client
         self._deadline = deadline
@@ -83,6 +88,11 @@ class HashingPool:
                 self._seconds += (time.monotonic() - begun - self._seconds) / 8
                 self._pass_on()
 
+    def require_room(self, client: str | None, turn: Turn) -> None:
+        """Raises Overloaded where `run` would do so at once. Keeps no place."""
+        with self._lock:
+            self._require_room(client, turn)
+
     def close(self) -> None:
         """Send away who waits, and come back when nothing runs any more."""
         with self._lock:
@@ -103,10 +113,7 @@ class HashingPool:
         """A place in the queue, for as long as the job waits and runs."""
         signs_up = turn == "sign_up"
         with self._lock:
-            shares_full = client is not None and self._clients[client] >= self._per_client
-            sign_ups_full = signs_up and self._sign_ups >= self._most_sign_ups
-            if self._clients.total() >= self._most or shares_full or sign_ups_full:
-                raise self._overloaded()
+            self._require_room(client, turn)
             self._clients[client] += 1
             self._sign_ups += signs_up
         try:
@@ -116,6 +123,13 @@ class HashingPool:
                 self._clients[client] -= 1
                 self._clients += Counter()  # drops the zeros, so that it stays as small as the queue
                 self._sign_ups -= signs_up
+
+    def _require_room(self, client: str | None, turn: Turn) -> None:
+        most = self.places if turn == "first" else self._most
+        share_full = client is not None and self._clients[client] >= self._per_client
+        sign_ups_full = turn == "sign_up" and self._sign_ups >= self._most_sign_ups
+        if self._clients.total() >= most or share_full or sign_ups_full:
+            raise self._overloaded()
 
     def _take_turn(self, rank: int) -> None:
         with self._lock:

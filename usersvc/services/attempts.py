@@ -37,6 +37,11 @@ class Attempt:
     pauses: tuple[tuple[str, datetime], ...] = ()
     """What this attempt was the last one of, and until when."""
 
+    @property
+    def turn(self) -> Turn:
+        """In the hashing queue."""
+        return "first" if self.is_known_here else "ordinary"
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -84,9 +89,10 @@ class Limits:
 
 
 def admit(core: Core, *, email_key: str, actor: Actor) -> Attempt:
-    """Count an attempt at this address. Raises TooManyAttempts, LoginLocked; then nothing is written.
+    """Count an attempt at this address.
 
-    Who is refused is looked up first, so that a flood does not take turns to write.
+    Raises TooManyAttempts, LoginLocked; Overloaded where the hashing queue has no room. Nothing is
+    written then: who is refused is looked up first, so that a flood does not take turns to write.
     """
     limits = Limits(core, email_key, actor)
     with core.read() as tx:
@@ -96,6 +102,7 @@ def admit(core: Core, *, email_key: str, actor: Actor) -> Attempt:
         if not core.settings.throttle.enabled:
             return attempt
         _require_allowed(tx, attempt)
+    core.hashing.require_room(actor.network, attempt.turn)
     with core.write() as tx:
         pauses = _count(tx, attempt)
     return replace(attempt, pauses=pauses)
@@ -108,9 +115,10 @@ def verify(core: Core, attempt: Attempt, *, password: str) -> bool:
     """
     known = attempt.user.password_hash if attempt.user else None
     client = attempt.limits.actor.network
-    turn: Turn = "first" if attempt.is_known_here else "ordinary"
     try:
-        return not is_too_large(password) and core.hasher.verify(password, known, client=client, turn=turn)
+        return not is_too_large(password) and core.hasher.verify(
+            password, known, client=client, turn=attempt.turn
+        )
     except Overloaded:
         if core.settings.throttle.enabled:
             with core.write() as tx:

@@ -42,7 +42,7 @@ def log_in(core: Core, *, email: str, password: str, actor: Actor) -> TokenPair:
     if core.hasher.needs_rehash(known_hash):
         # A right password is not refused because there is no time to store it better.
         with suppress(Overloaded):
-            password_hash = core.hasher.hash(password, client=actor.network)
+            password_hash = core.hasher.hash(password, client=actor.network, turn=attempt.turn)
     with core.write() as tx:
         # What was verified is checked again: a reset in between makes this login one with a wrong password.
         if not tx.users.log_in(user.id, verified_hash=known_hash, password_hash=password_hash, at=tx.now):

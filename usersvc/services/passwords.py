@@ -122,7 +122,7 @@ def change(core: Core, *, current_password: str, new_password: str, actor: Actor
     with core.write() as tx:
         attempts.settle_success(core, tx, attempt)
     core.policy.check(new_password, email=user.email, username=user.username)
-    password_hash = core.hasher.hash(new_password, client=actor.network)
+    password_hash = core.hasher.hash(new_password, client=actor.network, turn=attempt.turn)
     with core.write() as tx:
         if not _replace(core, tx, user, password_hash, verifies_email=False):
             attempts.note_failure(core, tx, attempt, InvalidCredentials(), action=_CHANGE_FAILED)
