@@ -1,6 +1,7 @@
 """The documents are true: commands, routes, codes, kinds of mail and links in them are those of the code."""
 
 import ast
+import inspect
 import os
 import re
 import textwrap
@@ -19,6 +20,7 @@ from usersvc.core import Core
 from usersvc.errors import CODES
 from usersvc.mail.messages import _BUILT_IN
 from usersvc.mail.samples import SAMPLES
+from usersvc.security.hashing_pool import HashingPool
 from usersvc.services.checks.finding import ok
 from usersvc.services.doctor import checks
 from usersvc.settings import keys
@@ -86,6 +88,18 @@ def test_every_exit_code_is_documented() -> None:
         int(code) for code in re.findall(r"^\| (\d+) \|", _text("docs/operations.md"), re.MULTILINE)
     }
     assert {0, 1, 2, WRONG_SETTING, *EXIT.values()} <= documented
+
+
+def test_the_bounds_of_the_hashing_queue_are_documented() -> None:
+    bounds = inspect.signature(HashingPool).parameters
+    rows = re.findall(
+        r"^\| passwords of .* \| (\d+) .*in each API process.* \| `OVERLOADED`",
+        _text("docs/api.md"),
+        re.MULTILINE,
+    )
+    assert rows == [str(bounds[name].default) for name in ("per_client", "queue")]
+    for name in ("usersvc/api/counting.py", "docs/metrics.md"):
+        assert "their network's share (two" in _text(name)
 
 
 def test_every_kind_of_mail_is_documented() -> None:

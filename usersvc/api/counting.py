@@ -150,7 +150,7 @@ class HashingCounts(Observer):
         )
         self._turned_away = Counter(
             "usersvc_hashing_turned_away_total",
-            "Jobs that found the hashing queue full, or no turn in time.",
+            "Jobs not run: the queue or their network's share (two) was full, or no turn came in time.",
             registry=registry,
         )
         self._waits = Histogram(
