@@ -1,6 +1,7 @@
 """Invitations: the mailed link chooses a password and activates; it works once and for nothing else."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -172,3 +173,25 @@ def test_an_impossible_address_or_username_invites_nobody(core: Core) -> None:
     with pytest.raises(InvalidUsername):
         invitations.invite(core, email=EMAIL, username="!", actor=OPERATOR)
     assert outbox_rows(core) == []
+
+
+@pytest.mark.parametrize("again", ["forgot", "resend", "register"])
+def test_who_asks_again_and_again_leaves_the_last_mail_of_the_hour_to_a_fresh_invitation(
+    make_core: Make, clock: MovedClock, again: str
+) -> None:
+    core = make_core(registration__invitation_hours=1)
+    ask = {
+        "forgot": partial(passwords.forgot, core),
+        "resend": partial(registration.resend_activation, core),
+        "register": partial(registration.register, core, password=PASSWORD),
+    }[again]
+    first, tokens = invited(core), []
+    for minutes in (30, *[2] * 6, 20, 2):
+        clock.move(minutes=minutes)
+        ask(email=EMAIL, actor=STRANGER)
+        tokens.append([token_in(mail) for mail in delivered(core)])
+    *repeated, fresh, last = tokens
+    assert repeated == [[first]] * 4 + [[]] * 3
+    assert len(fresh) == 1
+    assert fresh != [first]
+    assert last == []

@@ -202,6 +202,38 @@ def test_a17_of_twenty_resets_at_once_one_wins_and_its_password_is_the_one(core:
     assert logged_in(core, password=winners[0])
 
 
+def test_who_asks_again_and_again_leaves_the_last_mail_of_the_hour_to_a_fresh_link(
+    core: Core, clock: MovedClock
+) -> None:
+    active(core)
+    mailed = [_asked_after(core, clock, minutes=2) for _ in range(10)]
+    [spent] = set(filter(None, mailed))
+    assert [bool(token) for token in mailed] == [True] * 4 + [False] * 6
+    clock.move(minutes=12)
+    with pytest.raises(InvalidLink):
+        passwords.reset(core, token=spent, new_password=OTHER_PASSWORD, actor=STRANGER)
+    fresh = _asked_after(core, clock, minutes=2)
+    assert fresh
+    assert _asked_after(core, clock, minutes=2) is None
+    passwords.reset(core, token=fresh, new_password=OTHER_PASSWORD, actor=STRANGER)
+
+
+def test_an_only_mail_an_hour_is_for_a_link_that_was_mailed_before_too(make_core, clock: MovedClock) -> None:
+    core = make_core(throttle__mails_per_hour=1, registration__reset_minutes=1440)
+    active(core)
+    first = _asked_after(core, clock, minutes=0)
+    assert _asked_after(core, clock, minutes=2) is None
+    assert _asked_after(core, clock, minutes=60) == first
+
+
+def _asked_after(core: Core, clock: MovedClock, *, minutes: int) -> str | None:
+    """The token that comes by mail, if one does, when somebody asks for a reset link then."""
+    clock.move(minutes=minutes)
+    passwords.forgot(core, email=EMAIL, actor=STRANGER)
+    mails = delivered(core)
+    return token_in(mails[0]) if mails else None
+
+
 def test_a_reset_verifies_the_address_it_was_mailed_to(make_core) -> None:
     core = make_core(registration__activation=False)
     registration.register(core, email=EMAIL, password=PASSWORD, actor=STRANGER)

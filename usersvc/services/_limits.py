@@ -81,13 +81,18 @@ def may_ask_for_mail(core: Core, tx: Tx, actor: Actor) -> bool:
     return Limit("mail network", key_of(core, "mail network", actor.network), rule).take(tx) is None
 
 
-def may_mail(core: Core, tx: Tx, kind: str, email_key: str) -> bool:
-    """Count a mail of this kind to this address; False within the pause or over the hour's limit."""
+def may_mail(core: Core, tx: Tx, kind: str, email_key: str, *, repeats_link: bool = False) -> bool:
+    """Count a mail of this kind to this address; False within the pause or over the hour's limit.
+
+    The last mail of the hour is not for one that repeats a link: strangers who ask again and again
+    could otherwise leave the owner without a new one when that has expired.
+    """
     limits = core.settings.throttle
     if not limits.enabled:
         return True
     pause = timedelta(seconds=limits.mail_seconds)
-    rule = PerWindow(limits.mails_per_hour, timedelta(hours=1), pause)
+    most = max(1, limits.mails_per_hour - 1) if repeats_link else limits.mails_per_hour
+    rule = PerWindow(most, timedelta(hours=1), pause)
     return Limit(f"mail {kind}", key_of(core, "mail", kind, email_key), rule).take(tx) is None
 
 

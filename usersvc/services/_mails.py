@@ -73,6 +73,11 @@ def reset_link(core: Core, tx: Tx, user: User) -> LinkToken:
     return living or _issue_link(core, tx, user, "reset", lifetime)
 
 
+def repeats_link(tx: Tx, user: User, purpose: str) -> bool:
+    """Whether a mail now would carry a link that lives already. (An activation link is new each time.)"""
+    return tx.link_tokens.living(user.id, purpose, at=tx.now) is not None
+
+
 def queue_reset_mail(core: Core, tx: Tx, user: User) -> None:
     """Mail a reset link: the one that lives, with its first expiry, so that strangers cannot kill it."""
     token = reset_link(core, tx, user)

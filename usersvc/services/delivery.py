@@ -189,7 +189,8 @@ def _resend_activation(core: Core, tx: Tx, request: OutboxMail) -> bool:
     if user is None or user.status not in ("pending", "invited"):
         return False
     kind = "activation" if user.status == "pending" else "invitation"
-    if not _limits.may_mail(core, tx, kind, user.email_key):
+    repeats_link = _mails.repeats_link(tx, user, "invitation")
+    if not _limits.may_mail(core, tx, kind, user.email_key, repeats_link=repeats_link):
         return False
     _QUEUE[kind](core, tx, user)
     action = "activation.mailed" if kind == "activation" else "invitation.mailed"
@@ -202,7 +203,8 @@ def _forgot_password(core: Core, tx: Tx, request: OutboxMail) -> bool:
     user = tx.users.by_email_key(request.address)
     if user is None or user.status != "active":
         return _resend_activation(core, tx, request)
-    if not _limits.may_mail(core, tx, "password_reset", user.email_key):
+    repeats_link = _mails.repeats_link(tx, user, "reset")
+    if not _limits.may_mail(core, tx, "password_reset", user.email_key, repeats_link=repeats_link):
         return False
     _mails.queue_reset_mail(core, tx, user)
     tx.audit(_job(request), "password.reset_mailed", target=user.id, asked_for=request.kind)

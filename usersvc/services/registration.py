@@ -175,7 +175,9 @@ def _mail_again(core: Core, tx: Tx, known: User) -> None:
         _mail_activation(core, tx, known)
     elif known.status == "active" and _limits.may_mail(core, tx, "already_registered", known.email_key):
         _mails.queue_mail(core, tx, "already_registered", address=known.email, user_id=known.id)
-    elif known.status == "invited" and _limits.may_mail(core, tx, "invitation", known.email_key):
+    elif known.status == "invited" and _limits.may_mail(
+        core, tx, "invitation", known.email_key, repeats_link=_mails.repeats_link(tx, known, "invitation")
+    ):
         _mails.queue_invitation_mail(core, tx, known)
 
 
