@@ -243,7 +243,7 @@ def _locked(w: World) -> None:
 _FAILED = "user.login_failed | anonymous | ada | INVALID_CREDENTIALS"
 
 
-@told(login.log_in, _FAILED, "user.login_paused | anonymous | ada | ok")
+@told(login.log_in, _FAILED, "user.login_paused | anonymous | ada | INVALID_CREDENTIALS")
 def log_in_in_vain_until_there_is_a_pause(w: World) -> Iterator[None]:
     active(w.core)
     _fail(w, 4)
@@ -251,7 +251,7 @@ def log_in_in_vain_until_there_is_a_pause(w: World) -> Iterator[None]:
     _fail(w, 1)
 
 
-@told(login.log_in, _FAILED, "user.login_paused | anonymous | ada | ok")
+@told(login.log_in, _FAILED, "user.login_paused | anonymous | ada | INVALID_CREDENTIALS")
 def log_in_in_vain_after_a_pause_until_there_is_another(w: World) -> Iterator[None]:
     active(w.core)
     _fail(w, 5)
@@ -260,7 +260,7 @@ def log_in_in_vain_after_a_pause_until_there_is_another(w: World) -> Iterator[No
     _fail(w, 1)
 
 
-@told(login.log_in, *[_FAILED] * 2, *["user.login_paused | anonymous | ada | ok"] * 2)
+@told(login.log_in, *[_FAILED] * 2, *["user.login_paused | anonymous | ada | INVALID_CREDENTIALS"] * 2)
 def log_in_in_vain_until_the_network_pauses_too(w: World) -> Iterator[None]:
     w.core = w.make_core(throttle__network_login_attempts=5)
     active(w.core)
@@ -269,7 +269,7 @@ def log_in_in_vain_until_the_network_pauses_too(w: World) -> Iterator[None]:
     _fail(w, 9)
 
 
-@told(login.log_in, _FAILED, "user.login_locked | anonymous | ada | ok")
+@told(login.log_in, _FAILED, "user.login_locked | anonymous | ada | INVALID_CREDENTIALS")
 def log_in_in_vain_until_the_login_is_locked(w: World) -> Iterator[None]:
     w.core = w.make_core(throttle__account_login_attempts=10)
     active(w.core)

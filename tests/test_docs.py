@@ -21,6 +21,7 @@ from usersvc.errors import CODES
 from usersvc.mail.messages import _BUILT_IN
 from usersvc.mail.samples import SAMPLES
 from usersvc.security.hashing_pool import HashingPool
+from usersvc.services.audit import ACTIONS
 from usersvc.services.checks.finding import ok
 from usersvc.services.doctor import checks
 from usersvc.settings import keys
@@ -145,7 +146,8 @@ def audit_table() -> dict[str, set[str]]:
 
 
 def test_every_action_of_the_audit_is_documented_and_no_other() -> None:
-    assert set(audit_table()) == _actions_written()
+    assert set(audit_table()) == _actions_written() == set(ACTIONS)
+    assert len(set(ACTIONS)) == len(ACTIONS)
 
 
 def _actions_written() -> set[str]:
@@ -153,6 +155,7 @@ def _actions_written() -> set[str]:
     literals = {
         str(node.value)
         for path in (ROOT / "usersvc" / "services").glob("*.py")
+        if path.name != "audit.py"  # which lists them
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant)
     }

@@ -3,6 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 
+def rfc_3339(at: datetime) -> str:
+    """As times are written everywhere: in UTC, with Z. Takes a time in UTC."""
+    return at.isoformat().replace("+00:00", "Z")
+
+
 class Clock:
     def now(self) -> datetime:
         return datetime.now(UTC)

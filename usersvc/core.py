@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from usersvc import logs
-from usersvc.clock import Clock
+from usersvc.clock import Clock, rfc_3339
 from usersvc.db.engine import WRITE_WAIT_SECONDS, Database
 from usersvc.errors import KeepWrites
 from usersvc.mail.messages import Messages
@@ -71,7 +71,7 @@ class Tx:
                 ip=actor.ip,
                 outcome=outcome,
                 request_id=actor.request_id or logs.current_request(),
-                detail=detail,
+                detail={key: _in_json(value) for key, value in detail.items()},
             )
         )
 
@@ -114,6 +114,10 @@ class Tx:
     @cached_property
     def jobs(self) -> Jobs:
         return Jobs(self.connection)
+
+
+def _in_json(value: Any) -> Any:
+    return rfc_3339(value) if isinstance(value, datetime) else value
 
 
 class Core:

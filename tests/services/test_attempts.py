@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -29,7 +30,7 @@ from tests.factories import (
     token_in,
     watching_hashes,
 )
-from usersvc.clock import MovedClock
+from usersvc.clock import MovedClock, rfc_3339
 from usersvc.core import Core
 from usersvc.errors import (
     AccountDeactivated,
@@ -183,7 +184,9 @@ def test_a42b_a_failed_login_is_counted_and_one_that_is_refused_writes_nothing(c
         assert tx.connection.exec_driver_sql("SELECT * FROM throttle ORDER BY 1, 2").all() == before
     assert len(audit_rows(core, "user.login_failed")) == 5
     [paused] = audit_rows(core, "user.login_paused")
-    assert paused.detail["what"] == "login"
+    assert paused.outcome == "INVALID_CREDENTIALS"
+    assert paused.detail == {"what": "login", "until": rfc_3339(paused.at + timedelta(minutes=1))}
+    assert paused.detail["until"].endswith("Z")
 
 
 def test_where_the_count_cannot_be_written_nobody_gets_in(
@@ -226,7 +229,7 @@ def test_one_mail_a_lock_and_none_to_who_is_not_active(strict: Core, clock: Move
     _hammered(strict, clock, 15)
     assert [mail["Subject"].split(" to ")[0] for mail in delivered(strict)] == ["Logging in"]
     [locked] = audit_rows(strict, "user.login_locked")
-    assert locked.detail == {"failures": 10}
+    assert (locked.outcome, locked.detail) == ("INVALID_CREDENTIALS", {"failures": 10})
 
 
 def test_an_unknown_address_is_locked_the_same_and_nobody_is_mailed(strict: Core, clock: MovedClock) -> None:

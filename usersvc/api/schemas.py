@@ -131,6 +131,12 @@ def _who(text: object) -> object:
         raise ValueError(f"This is neither the id of a user nor one of {', '.join(actor.KINDS)}.") from None
 
 
+def _known_action(text: str) -> str:
+    if not audit.is_known(text):
+        raise ValueError("There is no such action; `user.` with a dot at the end is for all that begin so.")
+    return text
+
+
 Time = Annotated[AwareDatetime, BeforeValidator(_rfc_3339)]
 Who = Annotated[
     UUID | actor.Kind, BeforeValidator(_who), WithJsonSchema({"type": "string", "examples": ["operator"]})
@@ -147,9 +153,10 @@ class AuditQuery(BaseModel):
             str,
             Field(
                 max_length=48,
-                pattern=f"^{audit.ACTION}$",
                 description="An action, or with a dot at the end all that begin so: `user.`",
+                examples=["user.activated"],
             ),
+            AfterValidator(_known_action),
         ]
         | None
     ) = None

@@ -18,7 +18,7 @@ from usersvc.core import Core
 from usersvc.errors import UserNotFound
 from usersvc.services import accounts
 from usersvc.services.actor import KINDS
-from usersvc.services.audit import ACTION, MOST, Entry, Filters, follow, list_entries
+from usersvc.services.audit import ACTIONS, MOST, Entry, Filters, follow, is_known, list_entries
 
 _COLUMNS = ["at", "actor", "action", "target", "outcome", "ip"]
 # Of lines that are printed before it is known what comes.
@@ -39,8 +39,11 @@ def _time(text: str) -> datetime:
 
 
 def _action(text: str) -> str:
-    if not re.fullmatch(ACTION, text):
-        raise typer.BadParameter(f"{text} is no action: take one as user.activated, or user. for all such.")
+    if not is_known(text):
+        subject = text.partition(".")[0] + "."
+        there_are = [known for known in ACTIONS if known.startswith(subject)]
+        there_are = there_are or list(dict.fromkeys(known.partition(".")[0] + "." for known in ACTIONS))
+        raise typer.BadParameter(f"{text} is no action. There are {', '.join(there_are)}")
     return text
 
 
@@ -71,6 +74,10 @@ def audit(  # noqa: PLR0917 - each is an option of its own
     """Show what happened, who did it and to whom."""
     if following and (until or limit or everything):
         raise typer.BadParameter("--follow has no end: leave out --until, --limit and --all.")
+    if limit and everything:
+        raise typer.BadParameter("--limit and --all contradict each other: leave out one.")
+    if since and until and since > until:
+        raise typer.BadParameter("--since is later than --until, so nothing can be found.")
     with opened(ctx) as core:
         who = actor if actor is None or actor in KINDS else _user(core, actor)
         filters = Filters(who, _user(core, target) if target is not None else None, action, since, until)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from usersvc import logs
+from usersvc.clock import rfc_3339
 
 _UNBROKEN = 10_000
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -46,7 +47,7 @@ def print_json_line(document: Any) -> None:
 
 
 def _json_value(value: object) -> str:
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
+    return rfc_3339(value) if isinstance(value, datetime) else str(value)
 
 
 def shown(value: object) -> str:

@@ -142,13 +142,13 @@ def note_failure(core: Core, tx: Tx, attempt: Attempt, error: DomainError, *, ac
         return
     for what, until in attempt.pauses:
         # One entry a pause, when it begins: who is refused during it writes nothing more.
-        tx.audit(actor, "user.login_paused", target=target, what=what, until=until.isoformat())
+        tx.audit(actor, "user.login_paused", target=target, outcome=error.code, what=what, until=until)
     counter = tx.throttle.hold(_ACCOUNT, attempt.limits.account_key, at=tx.now)
     rule = attempt.limits.account_rule
     if counter.level or not rule.is_full(counter, tx.now):
         return
     tx.throttle.save(_ACCOUNT, attempt.limits.account_key, rule.locked(counter, tx.now))
-    tx.audit(actor, "user.login_locked", target=target, failures=counter.count)
+    tx.audit(actor, "user.login_locked", target=target, outcome=error.code, failures=counter.count)
     if user and user.status == "active":
         _mails.queue_mail(core, tx, "login_locked", address=user.email, user_id=user.id)
 

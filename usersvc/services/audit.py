@@ -14,8 +14,47 @@ from usersvc.services.actor import Actor
 Entry = audit.AuditEntry
 Filters = audit.Filters
 
-ACTION = r"[a-z]+\.[a-z_]*"
-"""An action, or with a dot at the end all that begin so."""
+ACTIONS = (
+    "user.registered",
+    "user.registered_again",
+    "user.created",
+    "user.invited",
+    "user.activated",
+    "user.deactivated",
+    "user.role_changed",
+    "user.renamed",
+    "user.purged",
+    "user.logged_in",
+    "user.login_failed",
+    "user.login_paused",
+    "user.login_locked",
+    "user.login_unlocked",
+    "session.logged_out",
+    "session.logged_out_everywhere",
+    "session.ended",
+    "session.ended_as_surplus",
+    "session.ended_after_reuse",
+    "session.revoked_all",
+    "password.changed",
+    "password.change_failed",
+    "password.forgotten",
+    "password.reset_mailed",
+    "password.reset_link_shown",
+    "password.reset",
+    "activation.requested",
+    "activation.mailed",
+    "invitation.mailed",
+    "mail.failed",
+    "mail.dead",
+    "mail.retried",
+    "mail.tested",
+    "data.purged",
+    "audit.purged",
+    "schema.migrated",
+    "secret.set",
+    "key.created",
+)
+"""All that happen, as docs/operations.md explains them."""
 MOST = 100
 # An entry has the time at which its transaction began, and is seen when that is committed.
 LATE = timedelta(minutes=1)
@@ -29,6 +68,11 @@ class Page:
     entries: list[Entry]
     next_cursor: str | None
     """Where the next page begins; None after the last one."""
+
+
+def is_known(action: str) -> bool:
+    """Whether this is an action, or with a dot at the end the beginning of some."""
+    return action in ACTIONS or any(known.startswith(action) for known in ACTIONS if action.endswith("."))
 
 
 def list_entries(

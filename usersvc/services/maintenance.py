@@ -128,7 +128,7 @@ def _delete_audit_entries(tx: Tx, actor: Actor, before: datetime) -> int:
     """With an entry for each batch: what is left out of the audit stands in it."""
     deleted = tx.audit_entries.delete_before(before, limit=BATCH)
     if deleted:
-        tx.audit(actor, "audit.purged", entries=deleted, before=before.isoformat())
+        tx.audit(actor, "audit.purged", entries=deleted, before=before)
     return deleted
 
 
