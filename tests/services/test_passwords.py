@@ -299,7 +299,7 @@ def test_a17b_of_a_change_and_a_reset_at_once_one_counts(core: Core) -> None:
         pool.afterwards = partial(
             passwords.reset, core, token=token, new_password=OTHER_PASSWORD, actor=STRANGER
         )
-        with pytest.raises(InvalidCredentials):
+        with pytest.raises(InvalidCredentials, match=r"The password was changed meanwhile; log in again\."):
             passwords.change(watched, current_password=PASSWORD, new_password=THIRD_PASSWORD, actor=actor)
     assert logged_in(core, password=OTHER_PASSWORD)
 

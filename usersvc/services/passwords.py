@@ -125,8 +125,9 @@ def change(core: Core, *, current_password: str, new_password: str, actor: Actor
     password_hash = core.hasher.hash(new_password, client=actor.network, turn=attempt.turn)
     with core.write() as tx:
         if not _replace(core, tx, user, password_hash, verifies_email=False):
-            attempts.note_failure(core, tx, attempt, InvalidCredentials(), action=_CHANGE_FAILED)
-            raise KeepWrites(InvalidCredentials())
+            error = InvalidCredentials("The password was changed meanwhile; log in again.")
+            attempts.note_failure(core, tx, attempt, error, action=_CHANGE_FAILED)
+            raise KeepWrites(error)
         user = tx.users.by_id(user.id) or user  # The role may have changed since.
         session, rnd = _steps.open_session(core, tx, user, actor)
         tx.audit(replace(actor, session_id=session.id), "password.changed", target=user.id)
