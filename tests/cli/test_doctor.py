@@ -182,6 +182,20 @@ def test_every_wrong_setting_has_its_row_and_nothing_is_sent_to_a_server_that_th
     assert server.commands == []
 
 
+def test_how_many_checks_failed_counts_a_check_once_whatever_is_found_of_it(run: Run, well: Path) -> None:
+    (well / "usersvc.toml").write_text("[server]\nprot = 9000\nhots = 1\n", encoding="utf-8")
+    assert "failed too" not in run("doctor", code=78).stderr
+    (well / "data" / "queue.db").write_bytes(b"x" * 4096)
+    said = run("doctor", code=78).stderr.splitlines()
+    assert said[-4:-2] == ["1 of the other 17 checks failed too.", "These settings are wrong:"]
+    (well / "usersvc.toml").write_text(
+        '[throttle]\nenabled = false\n[server]\npublic_url = "http://users.example.org"\n', encoding="utf-8"
+    )
+    rows = json.loads(run("doctor", "--json", code=8).stdout)
+    assert [row["check"] for row in rows].count("settings") > 1
+    assert run("doctor", code=8).stderr.endswith("Error: 1 of 18 checks failed.\n")
+
+
 def test_settings_that_leave_open_which_database_is_meant_let_nothing_else_be_checked(
     run: Run, well: Path
 ) -> None:
@@ -445,7 +459,7 @@ def test_a_closed_port(run: Run, well: Path, use: Callable[..., None]) -> None:
     port = free_port()
     use(port)
     row = the_only(run, "mail")
-    assert str(port) in row["found"]
+    assert row["found"] == f"no connection to 127.0.0.1:{port}: Connection refused"
     assert "mail.smtp_port" in row["remedy"]
 
 

@@ -107,13 +107,29 @@ def test_what_a_server_says_is_kept_short_in_one_line_and_without_addresses() ->
 def test_a_port_where_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(NotSent, match=f"port {port}"):
+    with pytest.raises(NotSent, match=rf"^no connection to 127\.0\.0\.1:{port}: Connection refused$"):
         transport(port).send(a_message())
+
+
+def test_a_reason_that_several_addresses_have_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+    def two(*_: object, **__: object) -> list[object]:
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+            for address in ("127.0.0.1", "127.0.0.2")
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    own = SmtpTransport("mail.example.org", port, security="none", sender=SENDER, greeting="x")
+    with pytest.raises(NotSent, match=rf"^no connection to mail\.example\.org:{port}: Connection refused$"):
+        own.send(a_message())
 
 
 def test_a_host_that_does_not_exist() -> None:
     own = SmtpTransport("mail.invalid", 25, security="none", sender=SENDER, greeting="x")
-    with pytest.raises(NotSent, match=r"mail\.invalid"):
+    with pytest.raises(NotSent, match=r"^no connection to mail\.invalid:25: [A-Z][a-z ]+$"):
         own.send(a_message())
 
 

@@ -93,7 +93,7 @@ def test_a_server_that_stays_away_for_two_days_makes_the_mail_dead(core: Core, c
         clock.at = the_mail(core).next_attempt_at
         assert deliver(core) == 0
     assert the_mail(core).status == "dead"
-    assert "NotSent: Error connecting to 127.0.0.1" in str(the_mail(core).last_error)
+    assert "NotSent: no connection to 127.0.0.1" in str(the_mail(core).last_error)
 
 
 # -- a refused login

@@ -36,10 +36,15 @@ def doctor(ctx: typer.Context, as_json: Json = False) -> None:
         print_json([vars(finding) for finding in findings])
     else:
         _print(findings)
+    # A check can have several findings, as the settings do.
+    checks = {finding.check for finding in findings}
+    failed = {finding.check for finding in findings if finding.state is State.FAILED}
     if wrong:
+        if others := len(failed - {"settings"}):
+            typer.echo(f"{others} of the other {len(checks) - 1} checks failed too.", err=True)
         raise wrong
-    if bad := sum(finding.state is State.FAILED for finding in findings):
-        raise ChecksFailed(f"{bad} of {len(findings)} checks failed.")
+    if failed:
+        raise ChecksFailed(f"{len(failed)} of {len(checks)} checks failed.")
 
 
 def _examine(settings: Settings | None, mistakes: list[str]) -> list[Finding]:

@@ -8,6 +8,8 @@ import asyncio
 import base64
 import contextlib
 import ipaddress
+import os
+import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -151,6 +153,8 @@ class SmtpTransport:
 
     def _explained(self, error: Exception) -> Exception:
         """What the outbox makes of it, in words that may be kept."""
+        if isinstance(error, aiosmtplib.SMTPConnectError) and error.__cause__:
+            return NotSent(self._clean(f"no connection to {self._where}: {_reason(error.__cause__)}"))
         if not isinstance(error, aiosmtplib.SMTPResponseException):
             return NotSent(self._clean(str(error)))
         step = _STEPS.get(type(error), "STARTTLS")
@@ -197,6 +201,13 @@ def _greeting(host: str) -> str:
     except ValueError:
         return host
     return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
+
+
+def _reason(error: BaseException) -> str:
+    """Why there is no connection, each reason once: a name can have several addresses."""
+    if numbers := re.findall(r"\[Errno (\d+)\]", str(error)):
+        return ", ".join(dict.fromkeys(os.strerror(int(number)) for number in numbers))
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _base64(text: str) -> str:
