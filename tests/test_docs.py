@@ -15,7 +15,7 @@ from typer.main import get_command
 from usersvc.api.app import create_app
 from usersvc.api.deps import PREFIX
 from usersvc.api.errors import STATUS, TRANSPORT
-from usersvc.cli.app import EXIT, WRONG_SETTING, app
+from usersvc.cli.app import CLOSED_PIPE, EXIT, WRONG_SETTING, app
 from usersvc.core import Core
 from usersvc.errors import CODES
 from usersvc.mail.messages import _BUILT_IN
@@ -88,7 +88,7 @@ def test_every_exit_code_is_documented() -> None:
     documented = {
         int(code) for code in re.findall(r"^\| (\d+) \|", _text("docs/operations.md"), re.MULTILINE)
     }
-    assert {0, 1, 2, WRONG_SETTING, *EXIT.values()} <= documented
+    assert {0, 1, 2, WRONG_SETTING, CLOSED_PIPE, *EXIT.values()} <= documented
 
 
 def test_the_bounds_of_the_hashing_queue_are_documented() -> None:

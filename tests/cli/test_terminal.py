@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tests.cli.conftest import Run
 from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD
 from tests.processes import USERSVC, Usersvc
 from usersvc import __version__
-from usersvc.cli.app import EXIT, app
+from usersvc.cli.app import CLOSED_PIPE, EXIT, app
 from usersvc.errors import Kind
 
 COMMANDS = sorted(get_command(app).commands)
@@ -198,3 +199,38 @@ def test_bytes_that_are_no_text_are_refused_in_one_line(tmp_path: Path) -> None:
         command = [*(part.encode() for part in USERSVC), *arguments]
         found = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False)
         assert (found.returncode, found.stderr) == (2, b"Error: an argument is not text in UTF-8.\n")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["audit", "--all", "--json"],
+        ["audit", "--follow", "--since", "1h"],
+        ["list-users"],
+        ["doctor"],
+        ["--version"],
+        ["show-user", "--help"],
+    ],
+    ids=" ".join,
+)
+def test_a_closed_pipe_ends_a_command_without_a_word(tmp_path: Path, arguments: list[str]) -> None:
+    usersvc = Usersvc(tmp_path)
+    usersvc.run("migrate")
+    unread, pipe = os.pipe()
+    os.close(unread)
+    try:
+        found = subprocess.run(
+            [*USERSVC, *arguments],
+            cwd=tmp_path,
+            env=usersvc.environ,
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(pipe)
+    assert found.returncode == CLOSED_PIPE
+    assert [line for line in found.stderr.splitlines() if not line.startswith("Database: ")] == []

@@ -1,6 +1,9 @@
 """The commands put together, and the one place that turns a fact into an exit code."""
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,10 +40,23 @@ EXIT = {
 WRONG_SETTING = 78  # EX_CONFIG of sysexits.h
 
 
+CLOSED_PIPE = 141  # as a shell says of a program that SIGPIPE ended
+
+
 class _Commands(TyperGroup):
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        with _quiet_on_a_closed_pipe():
+            return super().make_context(*arguments, **more)
+
     def invoke(self, ctx: Any) -> Any:
+        with _quiet_on_a_closed_pipe():
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            raise
         except SettingsError as error:
             typer.echo(
                 "These settings are wrong:" if len(error.mistakes) > 1 else "A setting is wrong:", err=True
@@ -52,9 +68,25 @@ class _Commands(TyperGroup):
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(EXIT[error.kind]) from None
         except OSError as error:
-            # No right to a file, a full disk, a closed pipe: the operator's to mend, not a bug.
+            # No right to a file, a full disk: the operator's to mend, not a bug.
             typer.echo(f"Error: {error.strerror or error}: {error.filename or 'standard output'}", err=True)
             raise typer.Exit(EXIT[Kind.UNAVAILABLE]) from None
+
+
+@contextmanager
+def _quiet_on_a_closed_pipe() -> Iterator[None]:
+    """Who reads has seen enough (`| head`): nobody is there to be told of it."""
+    try:
+        yield
+    except (BrokenPipeError, SystemExit) as error:
+        # Rich makes an exit with 1 of it.
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        # What is still buffered goes nowhere, or Python would complain of it at the end.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        raise typer.Exit(CLOSED_PIPE) from None
 
 
 def _show_version(wanted: bool) -> None:
