@@ -1,6 +1,7 @@
 """`set-role`, `activate`, `deactivate`, `invite-user` and `list-users`; tests/services has the rules."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from tests.cli.conftest import Run
 from tests.factories import EMAIL, PASSWORD, active, audit_rows, delivered, invited, pending, user_row
 from usersvc import configuration
 from usersvc.core import Core, build
+from usersvc.errors import InvalidCredentials
 from usersvc.mail.transports import MemoryTransport
-from usersvc.services import keys
+from usersvc.services import keys, login
+from usersvc.services.actor import Actor
 
 ROOT = "root@example.org"
 
@@ -99,7 +102,43 @@ def test_users_are_listed_the_oldest_first(run: Run, core: Core) -> None:
 
 def test_json_has_the_accounts_as_show_user_has_them(run: Run, core: Core) -> None:
     [listed] = json.loads(run("list-users", "--json").stdout)
-    assert listed == json.loads(run("show-user", ROOT, "--json").stdout)
+    shown = json.loads(run("show-user", ROOT, "--json").stdout)
+    assert shown.pop("login_locked") is False
+    assert listed == shown
+
+
+def test_a_locked_login_is_shown_and_opened_a_pause_is_neither(
+    run: Run, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("USERSVC_THROTTLE__ACCOUNT_LOGIN_ATTEMPTS", "10")
+    active(core)
+
+    def shown() -> tuple[str, bool]:
+        [line] = [line for line in run("show-user", EMAIL).stdout.splitlines() if "login_locked" in line]
+        return line.split()[1], json.loads(run("show-user", EMAIL, "--json").stdout)["login_locked"]
+
+    with closing(build(configuration.load(), transport=MemoryTransport())) as strict:
+        keys.open_ring(strict)
+        _fail(strict, "192.0.2.1", times=5)
+        assert len(audit_rows(core, "user.login_paused")) == 1
+        assert shown() == ("no", False)
+        assert run("unlock", EMAIL).stdout == (
+            f"The login of {EMAIL} is not locked. "
+            "A pause of one network after failed logins ends by itself, within 15 minutes.\n"
+        )
+        assert audit_rows(core, "user.login_unlocked") == []
+        _fail(strict, "192.0.2.2", times=5)
+    assert shown() == ("yes", True)
+    assert run("unlock", EMAIL).stdout == f"The login of {EMAIL} is open now.\n"
+    assert shown() == ("no", False)
+    [entry] = audit_rows(core, "user.login_unlocked")
+    assert entry.detail == {"was_locked": True}
+
+
+def _fail(core: Core, ip: str, *, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(InvalidCredentials):
+            login.log_in(core, email=EMAIL, password="wrong", actor=Actor("anonymous", ip=ip))
 
 
 def test_users_are_searched_and_filtered(run: Run, core: Core) -> None:

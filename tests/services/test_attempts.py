@@ -263,6 +263,7 @@ def test_an_operator_opens_a_locked_login(strict: Core, clock: MovedClock) -> No
         login.unlock(strict, user_id=account.id, actor=STRANGER)
     assert login.unlock(strict, user_id=account.id, actor=OPERATOR)
     assert not login.unlock(strict, user_id=account.id, actor=OPERATOR)
+    assert len(audit_rows(strict, "user.login_unlocked")) == 1
     assert logged_in(strict).access_token
 
 

@@ -69,4 +69,11 @@ def unlock(ctx: typer.Context, user: Who) -> None:
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         was_locked = login.unlock(core, user_id=account.id, actor=operator())
-    typer.echo(f"The login of {account.email} is open{' now' if was_locked else ' already'}.")
+    if was_locked:
+        typer.echo(f"The login of {account.email} is open now.")
+        return
+    longest = core.settings.throttle.login_longest_pause_minutes
+    typer.echo(
+        f"The login of {account.email} is not locked. "
+        f"A pause of one network after failed logins ends by itself, within {longest} minutes."
+    )

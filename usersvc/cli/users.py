@@ -7,7 +7,7 @@ import typer
 
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, Who, print_json, print_table, shown
-from usersvc.services import accounts, first_admin
+from usersvc.services import accounts, first_admin, login
 
 
 def add_to(app: typer.Typer) -> None:
@@ -55,10 +55,12 @@ def show_user(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
     """Show an account."""
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
+        login_locked = login.is_locked(core, user_id=account.id, actor=operator())
+    found = {**as_dict(account), "login_locked": login_locked}
     if as_json:
-        print_json(as_dict(account))
+        print_json(found)
     else:
-        print_table(["field", "value"], [[key, shown(value)] for key, value in as_dict(account).items()])
+        print_table(["field", "value"], [[key, shown(value)] for key, value in found.items()])
 
 
 def as_dict(account: accounts.Account) -> dict[str, object]:

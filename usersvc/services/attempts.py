@@ -170,6 +170,13 @@ def remember_network(core: Core, tx: Tx, user: User, actor: Actor) -> None:
         tx.known_networks.remember(user.id, _network_key(core, actor), at=tx.now)
 
 
+def is_locked(core: Core, tx: Tx, user: User) -> bool:
+    """Whether this login is locked, but for networks that it was used from. A pause is no lock."""
+    rule = InARow(core.settings.throttle.account_login_attempts, _FORGOTTEN)
+    key = key_of(core, _ACCOUNT, user.email_key)
+    return rule.is_full(tx.throttle.find(_ACCOUNT, key, at=tx.now), tx.now)
+
+
 def open_login(core: Core, tx: Tx, user: User, actor: Actor) -> bool:
     """Forget the failed attempts at this account; whether its login was locked."""
     limits = Limits(core, user.email_key, actor)

@@ -57,15 +57,30 @@ def log_in(core: Core, *, email: str, password: str, actor: Actor) -> TokenPair:
 
 
 def unlock(core: Core, *, user_id: UUID, actor: Actor) -> bool:
-    """Forget the failed logins of an account; whether it was locked. Raises Forbidden, UserNotFound."""
+    """Open a login that is locked; False where it was not, and nothing was done.
+
+    The pause of a network is not ended. Raises Forbidden, UserNotFound.
+    """
     with core.write() as tx:
         authorization.require(tx, actor, "users:write")
         user = tx.users.by_id(user_id)
         if user is None:
             raise UserNotFound
-        was_locked = attempts.open_login(core, tx, user, actor)
-        tx.audit(actor, "user.login_unlocked", target=user.id, was_locked=was_locked)
-    return was_locked
+        if not attempts.is_locked(core, tx, user):
+            return False
+        attempts.open_login(core, tx, user, actor)
+        tx.audit(actor, "user.login_unlocked", target=user.id, was_locked=True)
+    return True
+
+
+def is_locked(core: Core, *, user_id: UUID, actor: Actor) -> bool:
+    """Whether a login is locked after too many failures. Raises Forbidden, UserNotFound."""
+    with core.read() as tx:
+        authorization.require(tx, actor, "users:read")
+        user = tx.users.by_id(user_id)
+        if user is None:
+            raise UserNotFound
+        return core.settings.throttle.enabled and attempts.is_locked(core, tx, user)
 
 
 def _key_of(core: Core, email: str) -> str:
