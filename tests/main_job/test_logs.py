@@ -144,7 +144,11 @@ def test_a67_nothing_secret_is_written_and_requests_can_be_followed_into_the_job
     _is_followed(lines, "the-registration", "request", "mail sent")
     _is_followed(lines, "the-forgotten-one", "request", "mail sent")
     _is_followed(lines, "the-refused-one", "request", "mail not sent")
-    [refused] = [line for line in lines if line["event"] == "mail not sent"]
+    [refused] = [
+        line
+        for line in lines
+        if line["event"] == "mail not sent" and line.get("request_id") == "the-refused-one"
+    ]
     assert refused["to"] == "l***@example.org"
     assert "550" in refused["error"]
 
