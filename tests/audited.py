@@ -322,6 +322,14 @@ def give_an_attempt_back(w: World) -> Iterator[None]:
         attempts.verify(w.core, attempt, password=PASSWORD)
 
 
+@told(attempts.succeed)
+def give_the_right_password(w: World) -> Iterator[None]:
+    active(w.core)
+    attempt = attempts.admit(w.core, email_key=EMAIL, actor=STRANGER)
+    yield
+    attempts.succeed(w.core, attempt)
+
+
 @told(attempts.fail, "password.change_failed | anonymous | ada | WRONG_PASSWORD")
 def settle_a_failure(w: World) -> Iterator[None]:
     active(w.core)
@@ -568,7 +576,7 @@ def send_a_test_mail_in_vain(w: World) -> Iterator[None]:
 @told(migration.prepare, "schema.migrated | operator tester |  | ok")
 def migrate(w: World) -> Iterator[None]:
     w.core = build(settings_for(w.core.database.path.parent / "new"), clock=w.clock)
-    w.core.database.create_file()
+    w.core.database.create()
     yield
     try:
         migration.prepare(w.core, actor=OPERATOR)

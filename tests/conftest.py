@@ -3,10 +3,12 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.servers import PostgreSQL, postgresql
 from usersvc import configuration, logs
 from usersvc.clock import MovedClock
 from usersvc.core import Core, build
@@ -48,6 +50,68 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@dataclass
+class Prepared:
+    """A PostgreSQL with a database as the first start leaves it, to be copied."""
+
+    server: PostgreSQL
+    template: str
+
+
+@pytest.fixture(scope="session")
+def prepared_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+    with postgresql() as server:
+        template = server.new_database()
+        folder = tmp_path_factory.mktemp("prepared-postgresql") / "data"
+        core = build(settings_for(folder, **postgresql_values(server, template)))
+        migration.prepare(core)
+        keys.open_ring(core)
+        core.close()
+        yield Prepared(server, template)
+
+
+def postgresql_values(server: PostgreSQL, name: str) -> dict[str, object]:
+    return {
+        "database__url": server.address(name),
+        "server__secret_key": "h3Kd+9/Qw2Lr7sVb1NzXcYpGt5MfUaJe8HoRi4TmWk0=",
+        "mail__transport": "file",
+    }
+
+
+def _is_its_own(metafunc: pytest.Metafunc) -> bool:
+    """Whether the test's module says which database it is about."""
+    return hasattr(metafunc.module, "database_values")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What uses a database runs on both, unless it is about one of them."""
+    if "database_values" in metafunc.fixturenames and not _is_its_own(metafunc):
+        alone = next(metafunc.definition.iter_markers("sqlite"), None)
+        on_postgresql = pytest.param("postgresql", marks=pytest.mark.postgresql)
+        kinds = ["sqlite"] if alone else ["sqlite", on_postgresql]
+        metafunc.parametrize("database_values", kinds, indirect=True)
+
+
+@pytest.fixture
+def database_values(request: pytest.FixtureRequest) -> dict[str, object]:
+    """The settings that name this test's own database."""
+    if request.param == "sqlite":
+        return {}
+    values: dict[str, object] = request.getfixturevalue("postgresql_database")
+    return values
+
+
+@pytest.fixture
+def postgresql_database(
+    request: pytest.FixtureRequest, prepared_postgresql: Prepared
+) -> Iterator[dict[str, object]]:
+    # Commands make their own.
+    is_empty = "folder" in request.fixturenames
+    name = prepared_postgresql.server.new_database("template0" if is_empty else prepared_postgresql.template)
+    yield postgresql_values(prepared_postgresql.server, name)
+    prepared_postgresql.server.drop_database(name)
+
+
 @pytest.fixture
 def data_dir(prepared: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(prepared, tmp_path / "data"))
@@ -64,12 +128,15 @@ def transport() -> MemoryTransport:
 
 
 @pytest.fixture
-def make_core(data_dir: Path, clock: MovedClock, transport: MemoryTransport) -> Iterator[Make]:
-    """Cores on the test's data directory: `make_core(registration__activation=False)`."""
+def make_core(
+    data_dir: Path, database_values: dict[str, object], clock: MovedClock, transport: MemoryTransport
+) -> Iterator[Make]:
+    """Cores on the test's database: `make_core(registration__activation=False)`."""
     made: list[Core] = []
 
     def make(**values: object) -> Core:
-        core = build(settings_for(data_dir, **values), clock=clock, transport=transport)
+        settings = settings_for(data_dir, **{**database_values, **values})
+        core = build(settings, clock=clock, transport=transport)
         keys.open_ring(core)
         made.append(core)
         return core

@@ -3,17 +3,16 @@
 import email
 import email.policy
 import re
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import event, select, text, update
+from sqlalchemy import select, update
 
 from usersvc.core import Core, Tx
 from usersvc.db.models import audit, outbox, users
@@ -120,13 +119,12 @@ def rewrite_user(core: Core, email: str = EMAIL, **values: Any) -> None:
 def outbox_rows(core: Core) -> list[OutboxMail]:
     columns = [outbox.c[name] for name in OutboxMail.__dataclass_fields__]
     with core.read() as tx:
-        # By rowid: the clock of the tests stands still, so that ids do not tell who was first.
-        return [OutboxMail(*row) for row in tx.connection.execute(select(*columns).order_by(text("rowid")))]
+        return [OutboxMail(*row) for row in tx.connection.execute(select(*columns).order_by(outbox.c.id))]
 
 
 def audit_rows(core: Core, action: str) -> list[AuditEntry]:
     columns = [audit.c[name] for name in AuditEntry.__dataclass_fields__]
-    found = select(*columns).where(audit.c.action == action).order_by(text("rowid"))
+    found = select(*columns).where(audit.c.action == action).order_by(audit.c.id)
     with core.read() as tx:
         return [AuditEntry(*row) for row in tx.connection.execute(found)]
 
@@ -134,7 +132,7 @@ def audit_rows(core: Core, action: str) -> list[AuditEntry]:
 def entries_of(tx: Tx, target_id: UUID) -> list[AuditEntry]:
     """What the audit says of this account, in the order it was written."""
     columns = [audit.c[name] for name in AuditEntry.__dataclass_fields__]
-    found = select(*columns).where(audit.c.target_id == target_id).order_by(text("rowid"))
+    found = select(*columns).where(audit.c.target_id == target_id).order_by(audit.c.id)
     return [AuditEntry(*row) for row in tx.connection.execute(found)]
 
 
@@ -174,28 +172,6 @@ def watching_hashes(core: Core) -> Iterator[tuple[Core, WatchedPool]]:
         yield watched, pool
     finally:
         pool.close()
-
-
-@contextmanager
-def before_next_write(core: Core, sql: str, *values: object) -> Iterator[None]:
-    """Another process runs this statement just before the next transaction of this core begins."""
-    happened = False
-
-    def interfere(*_: object) -> None:
-        nonlocal happened
-        if happened:
-            return
-        happened = True
-        with closing(sqlite3.connect(core.database.path)) as other, other:
-            assert other.execute(sql, values).rowcount == 1
-
-    engine = core.database._writer
-    event.listen(engine, "checkout", interfere)
-    try:
-        yield
-    finally:
-        event.remove(engine, "checkout", interfere)
-    assert happened, "nothing was written"
 
 
 def together(*jobs: Callable[[], Any]) -> list[Any]:

@@ -10,7 +10,7 @@ from huey import crontab
 from pydantic import ValidationError
 
 from usersvc import configuration
-from usersvc.setting_types import is_loopback, is_wildcard, secret_key_problem
+from usersvc.setting_types import is_loopback, is_wildcard, secret_key_problem, without_password
 from usersvc.settings import Settings, SettingsError, keys, variable
 
 SECRET = "Q7vN2mK9xR4tB8wL3pZ6yH1cD5fG0jSa"
@@ -196,7 +196,9 @@ def test_every_key_can_be_set_by_its_variable(tmp_path: Path, table: str, key: s
         "server.allowed_hosts": "127.0.0.1, *.example.org",
         "server.cors_origins": "https://app.example.org",
         "server.metrics_token": "kH7-dR2_wZ9.qB4~",
+        "server.worker": "False",
         "database.url": "sqlite:///other.db",
+        "queue.url": "redis://redis.example.org:6379/1",
         "sessions.idle_days": 15,
         "sessions.absolute_days": 31,
         "mail.transport": "console",
@@ -352,7 +354,16 @@ def test_strays_are_looked_for_in_the_environment_of_the_process(monkeypatch: py
         ("server.cors_origins", "https://app.example.org/"),
         ("server.cors_origins", "https://*.example.org"),
         ("server.docs", "perhaps"),
-        ("database.url", "postgresql://localhost/users"),
+        ("database.url", "postgresql://localhost"),
+        ("database.url", "postgresql://localhost:port/users"),
+        ("database.url", "postgresql://local host/users"),
+        ("database.url", "postgres://localhost/users"),
+        ("database.url", "mysql://localhost/users"),
+        ("database.pool_size", "0"),
+        ("database.statement_seconds", "0"),
+        ("queue.url", "sqlite:///queue.db"),
+        ("queue.url", "redis://"),
+        ("queue.url", "redis.example.org"),
         ("database.url", "sqlite:///"),
         ("database.url", "sqlite:///:memory:"),
         ("database.url", "sqlite:///users.db?mode=ro"),
@@ -700,6 +711,61 @@ def test_a_public_url_that_is_no_web_address_is_refused(url: str) -> None:
 def test_a_public_url_that_makes_broken_links_is_refused(url: str) -> None:
     [mistake] = mistakes_of(environ=variables(server__public_url=url))
     assert mistake.startswith("USERSVC_SERVER__PUBLIC_URL: server.public_url: ")
+
+
+# -- PostgreSQL and Redis
+
+POSTGRESQL = {
+    "database__url": "postgresql://usersvc:a-password@db.example.org/users",
+    "server__secret_key": SECRET,
+    "mail__transport": "console",
+}
+
+
+def test_postgresql_holds_the_queue_too_and_runs_no_worker_inside_unless_told() -> None:
+    settings = with_variables(**POSTGRESQL)
+    assert settings.on_postgresql
+    assert settings.queue_url == POSTGRESQL["database__url"]
+    assert not settings.runs_worker
+    assert with_variables(**POSTGRESQL, server__worker="true").runs_worker
+    assert with_variables(**POSTGRESQL, queue__url="redis://localhost/0").queue_url == "redis://localhost/0"
+
+
+def test_on_sqlite_the_queue_is_a_file_and_a_worker_runs_inside() -> None:
+    settings = with_variables()
+    assert (settings.on_postgresql, settings.queue_url, settings.runs_worker) == (False, "", True)
+    assert not with_variables(server__worker="false").runs_worker
+
+
+@pytest.mark.parametrize("missing", ["server__secret_key", "mail__transport"])
+def test_what_is_made_or_guessed_beside_a_file_must_be_set_beside_postgresql(missing: str) -> None:
+    given = {key: value for key, value in POSTGRESQL.items() if key != missing}
+    [mistake] = mistakes_of(environ=variables(**given))
+    assert missing.replace("__", ".") in mistake
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://usersvc:secret@db/users", "postgresql://usersvc:***@db/users"),
+        ("postgresql://usersvc:sec:ret@db:5432/users", "postgresql://usersvc:***@db:5432/users"),
+        ("postgresql://usersvc@db/users", "postgresql://usersvc@db/users"),
+        (
+            "postgresql:///users?host=/run&password=secret&x=1",
+            "postgresql:///users?host=/run&password=***&x=1",
+        ),
+        ("redis://:secret@redis:6379/0", "redis://:***@redis:6379/0"),
+    ],
+)
+def test_passwords_in_addresses_are_not_shown(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+
+
+def test_show_config_shows_no_password_of_a_database() -> None:
+    settings = with_variables(**POSTGRESQL, queue__url="redis://:a-password@localhost/0")
+    shown = {value.key: value.value for value in settings.values()}
+    assert shown["database.url"] == "postgresql://usersvc:***@db.example.org/users"
+    assert shown["queue.url"] == "redis://:***@localhost/0"
 
 
 # -- schedules

@@ -1,6 +1,5 @@
 """The core: when a transaction is kept, when the doorbell rings, what an audit entry holds."""
 
-import sqlite3
 from uuid import uuid4
 
 import pytest
@@ -22,11 +21,8 @@ def _finish(tx: Tx, name: str = AT_WORK) -> None:
 
 def _is_kept(core: Core, name: str = AT_WORK) -> bool:
     """As another process sees it."""
-    connection = sqlite3.connect(core.database.path)
-    try:
-        return connection.execute("SELECT count(*) FROM jobs WHERE name = ?", (name,)).fetchone() == (1,)
-    finally:
-        connection.close()
+    with core.read() as tx:
+        return tx.jobs.by_name(name) is not None
 
 
 class Doorbell:
@@ -90,6 +86,7 @@ def test_keep_writes_raises_only_after_others_may_write_again(core: Core) -> Non
     assert _is_kept(core)
 
 
+@pytest.mark.sqlite
 def test_a_write_inside_a_write_is_busy_and_harms_the_outer_one_not(core: Core) -> None:
     with core.write() as tx:
         _finish(tx)

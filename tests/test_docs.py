@@ -130,7 +130,7 @@ def test_settings_that_the_documents_name_exist() -> None:
         name
         for document in DOCUMENTS
         for name in re.findall(r"`([a-z]+\.[a-z_]+)`", document.read_text(encoding="utf-8"))
-        if name.split(".")[0] in tables
+        if name.split(".")[0] in tables and name != "queue.db"
     }
     assert named
     # Some actions of the audit look like settings; the next test looks at those.

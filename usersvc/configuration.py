@@ -258,8 +258,22 @@ def _check_together(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
         yield ("server.secret_key_file",), problem
     if settings.templates_dir and (problem := _folder_problem(settings.templates_dir)):
         yield ("mail.templates_dir",), problem
+    if settings.on_postgresql:
+        yield from _check_postgresql(settings)
     if settings.mail.transport == "smtp":
         yield from _check_smtp(settings)
+
+
+def _check_postgresql(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What is made or guessed beside a file, but not where several machines share a database."""
+    if not settings.server.secret_key.get_secret_value() and not settings.server.secret_key_file:
+        yield (
+            ("server.secret_key", "database.url"),
+            "expected this or server.secret_key_file beside PostgreSQL: every machine needs the same one; "
+            "make it with `openssl rand -base64 32`",
+        )
+    if "mail.transport" not in settings._origins:
+        yield ("mail.transport", "database.url"), "expected beside PostgreSQL: smtp, file or console"
 
 
 def _check_smtp(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -5,19 +5,22 @@ the only file that commits.
 """
 
 import os
+import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from functools import cached_property
-from typing import Any
+from functools import cached_property, wraps
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from usersvc import logs
 from usersvc.clock import Clock, rfc_3339
-from usersvc.db.engine import WRITE_WAIT_SECONDS, Database
-from usersvc.errors import KeepWrites
+from usersvc.db.engine import Database, database_from
+from usersvc.db.types import WRITE_WAIT_SECONDS, is_conflict
+from usersvc.errors import DatabaseBusy, KeepWrites
 from usersvc.mail.messages import Messages
 from usersvc.mail.transports import Transport, transport_from
 from usersvc.repositories.audit import Audit, AuditEntry, WhoActs
@@ -38,6 +41,13 @@ from usersvc.security.tokens import Tokens
 from usersvc.settings import Settings
 
 _log = logs.get("usersvc.core")
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Seconds between the tries.
+_PAUSES = (0.01, 0.05, 0.25)
 
 
 class Tx:
@@ -118,6 +128,27 @@ class Tx:
 
 def _in_json(value: Any) -> Any:
     return rfc_3339(value) if isinstance(value, datetime) else value
+
+
+def retried(step: Callable[P, R]) -> Callable[P, R]:
+    """Do a step again, whole, where its transaction and another one were in each other's way.
+
+    PostgreSQL then ends one of the two; three more tries, then DatabaseBusy. The step is one transaction
+    and nothing beside it that must not happen twice.
+    """
+
+    @wraps(step)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        for pause in _PAUSES:
+            try:
+                return step(*args, **kwargs)
+            except DatabaseBusy as error:
+                if not is_conflict(error.__cause__):
+                    raise
+                time.sleep(random.uniform(0.5, 1.5) * pause)  # noqa: S311 - spreads them, protects nothing
+        return step(*args, **kwargs)
+
+    return run
 
 
 class Core:
@@ -229,7 +260,7 @@ def build(
     return Core(
         settings,
         clock=clock or Clock(),
-        database=Database(settings.database_path),
+        database=database_from(settings),
         hashing=HashingPool(threads=threads),
         transport=transport or transport_from(settings),
         doorbell=doorbell or (lambda: None),

@@ -60,10 +60,18 @@ def _check_path(value: object) -> object:
 
 
 def _check_database_url(value: str) -> str:
-    if value and not (value.startswith("sqlite:///") and len(value) > len("sqlite:///")):
-        raise ValueError("expected sqlite:///FILE")
+    if not value or _is_postgresql_address(value):
+        return value
+    if not (value.startswith("sqlite:///") and len(value) > len("sqlite:///")):
+        raise ValueError("expected sqlite:///FILE or postgresql://USER@HOST/NAME")
     if ":memory:" in value or "?" in value:
         raise ValueError("expected a plain file: sqlite:///FILE")
+    return value
+
+
+def _check_queue_url(value: str) -> str:
+    if value and not _is_postgresql_address(value) and not _is_redis_address(value):
+        raise ValueError("expected redis://HOST:PORT/NUMBER or postgresql://USER@HOST/NAME")
     return value
 
 
@@ -130,6 +138,7 @@ BearerToken = Annotated[SecretStr, AfterValidator(_check_bearer_token)]
 Folder = Annotated[Path, BeforeValidator(_check_folder)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_check_path)]
 DatabaseUrl = Annotated[str, AfterValidator(_check_database_url)]
+QueueUrl = Annotated[str, AfterValidator(_check_queue_url)]
 Host = Annotated[str, AfterValidator(_check_host)]
 Networks = Annotated[str, AfterValidator(_check_networks)]
 Hosts = Annotated[str, AfterValidator(_check_hosts)]
@@ -178,6 +187,44 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def without_password(url: str) -> str:
+    """An address as it may be shown: `postgresql://usersvc:***@db.example.org/users`."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    user, at, host = authority.rpartition("@")
+    name, colon, _ = user.partition(":")
+    hidden = f"{name}:***" if colon else name
+    # A password may stand among the parameters of libpq, too.
+    path = re.sub(r"(password=)[^&]*", r"\1***", path)
+    return f"{scheme}{separator}{hidden}{at}{host}{slash}{path}"
+
+
+def is_postgresql(url: str) -> bool:
+    return url.startswith("postgresql://")
+
+
+def is_redis(url: str) -> bool:
+    return url.startswith(("redis://", "rediss://"))
+
+
+def _is_postgresql_address(text: str) -> bool:
+    """As libpq takes it: host and port may be missing, or stand among the parameters."""
+    return is_postgresql(text) and _is_address_of(text) and len(urlsplit(text).path) > 1
+
+
+def _is_redis_address(text: str) -> bool:
+    return is_redis(text) and _is_address_of(text) and bool(urlsplit(text).hostname)
+
+
+def _is_address_of(text: str) -> bool:
+    if not text.isascii() or not text.isprintable() or " " in text:
+        return False
+    try:
+        return urlsplit(text).port != 0
+    except ValueError:  # a port that is none
+        return False
 
 
 def _is_http_address(text: str) -> bool:

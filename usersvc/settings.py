@@ -24,8 +24,11 @@ from usersvc.setting_types import (
     OptionalPath,
     Origins,
     PublicUrl,
+    QueueUrl,
     SecretKey,
+    is_postgresql,
     is_wildcard,
+    without_password,
 )
 
 ENV_PREFIX = "USERSVC_"
@@ -89,7 +92,11 @@ class Server(Table):
         "from elsewhere. Empty: only programs on this machine may.",
     )
     docs: bool = Field(True, description="Serve Swagger UI at /docs and the OpenAPI document.")
-    worker: bool = Field(True, description="Run a worker (mail, periodic jobs) inside `usersvc serve`.")
+    worker: bool | None = Field(
+        None,
+        description="Run a worker (mail, periodic jobs) inside `usersvc serve`. Unless it is set: on SQLite, "
+        "but not on PostgreSQL.",
+    )
     drain_seconds: int = Field(
         2,
         ge=0,
@@ -100,7 +107,32 @@ class Server(Table):
 
 
 class Database(Table):
-    url: DatabaseUrl = Field("", description="sqlite:///FILE. Empty: usersvc.db in the data directory.")
+    url: DatabaseUrl = Field(
+        "",
+        description="sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME. Empty: usersvc.db in the data "
+        "directory.",
+    )
+    pool_size: int = Field(10, ge=1, le=200, description="PostgreSQL: connections that a process keeps.")
+    pool_overflow: int = Field(5, ge=0, le=200, description="PostgreSQL: further ones while much is to do.")
+    pool_seconds: int = Field(
+        3, ge=1, le=30, description="PostgreSQL: who finds no free connection within so long is sent away."
+    )
+    connect_seconds: int = Field(5, ge=1, le=60, description="PostgreSQL: longest wait for the server.")
+    statement_seconds: int = Field(5, ge=1, le=600, description="PostgreSQL: longest statement.")
+    lock_seconds: int = Field(
+        3, ge=1, le=60, description="PostgreSQL: longest wait for what another transaction holds."
+    )
+    idle_in_transaction_seconds: int = Field(
+        15, ge=1, le=600, description="PostgreSQL: a transaction in which nothing happens ends after so long."
+    )
+
+
+class Queue(Table):
+    url: QueueUrl = Field(
+        "",
+        description="redis://HOST:PORT/NUMBER or a PostgreSQL database for the worker's wake-ups. Empty: the "
+        "PostgreSQL database, or queue.db in the data directory.",
+    )
 
 
 class Tokens(Table):
@@ -289,6 +321,7 @@ class Settings(BaseSettings):
 
     server: Server = Server()
     database: Database = Database()
+    queue: Queue = Queue()
     tokens: Tokens = Tokens()
     sessions: Sessions = Sessions()
     passwords: Passwords = Passwords()
@@ -318,7 +351,22 @@ class Settings(BaseSettings):
         return self.tokens.issuer or self.public_url
 
     @property
+    def on_postgresql(self) -> bool:
+        return is_postgresql(self.database.url)
+
+    @property
+    def runs_worker(self) -> bool:
+        """Whether `usersvc serve` runs one inside."""
+        return not self.on_postgresql if self.server.worker is None else self.server.worker
+
+    @property
+    def queue_url(self) -> str:
+        """Of PostgreSQL or Redis; empty where the queue is the file `queue_path`."""
+        return self.queue.url or (self.database.url if self.on_postgresql else "")
+
+    @property
     def database_path(self) -> Path:
+        """Where the database is a file."""
         url = self.database.url
         return self._from_here(Path(url.removeprefix("sqlite:///"))) if url else self.data_dir / "usersvc.db"
 
@@ -366,6 +414,8 @@ class Settings(BaseSettings):
                 value = "***" if value.get_secret_value() else None
             elif not value and name in self._derived:
                 value = self._derived[name]
+            if key == "url" and value:
+                value = without_password(value)
             found.append(Value(name, str(value) if isinstance(value, Path) else value, origin))
         return found
 
@@ -376,7 +426,9 @@ class Settings(BaseSettings):
         return {
             "server.public_url": self.public_url,
             "server.secret_key_file": self.secret_key_path if own_secret else None,
+            "server.worker": self.runs_worker,
             "database.url": f"sqlite:///{self.database_path}",
+            "queue.url": self.queue_url or f"sqlite:///{self.queue_path}",
             "tokens.issuer": self.issuer,
             "mail.smtp_port": self.smtp_port if self.mail.smtp_host else 0,
         }

@@ -1,6 +1,5 @@
 """Whether the process lives, whether it can serve, and the keys for relying services."""
 
-import sqlite3
 import time
 
 import jwt
@@ -8,14 +7,16 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.api.conftest import Client
+from tests.database import locked, run
 from tests.factories import active, logged_in
 from usersvc.api.app import create_app
 from usersvc.api.deps import Readiness, Threads
 from usersvc.core import Core
-from usersvc.db import engine
+from usersvc.db import sqlite
 from usersvc.security.hashing_pool import HashingPool
 
 
+@pytest.mark.sqlite
 def test_r29_the_process_lives_without_a_database(client: Client, core: Core) -> None:
     core.close()
     core.database.path.unlink()
@@ -25,9 +26,7 @@ def test_r29_the_process_lives_without_a_database(client: Client, core: Core) ->
 
 
 def test_ready_means_the_database_takes_writes(client: Client, core: Core) -> None:
-    other = sqlite3.connect(core.database.path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
+    with locked(core):
         ready = client.http.get("/readyz")
         assert (ready.status_code, ready.json()) == (
             503,
@@ -35,9 +34,6 @@ def test_ready_means_the_database_takes_writes(client: Client, core: Core) -> No
         )
         assert int(ready.headers["retry-after"]) >= 1
         assert client.http.get("/healthz").status_code == 200
-    finally:
-        other.execute("ROLLBACK")
-        other.close()
     time.sleep(Readiness.SECONDS)
     assert client.http.get("/readyz").json() == {"status": "ok"}
 
@@ -59,9 +55,7 @@ def test_who_asks_often_causes_no_more_writes(client: Client, core: Core) -> Non
 
 
 def test_an_older_schema_is_not_ready(client: Client, core: Core) -> None:
-    with sqlite3.connect(core.database.path) as other:
-        other.execute("UPDATE alembic_version SET version_num = '0000'")
-    other.close()
+    run(core, "UPDATE alembic_version SET version_num = '0000'")
     assert client.http.get("/readyz").json()["reason"] == "SCHEMA_OUTDATED"
 
 
@@ -96,7 +90,7 @@ def test_taking_a_reader_never_waits(core: Core) -> None:
     limits = (threads.hashing, threads.ordinary, threads.long_reads)
     in_the_event_loop, of_the_workers = 1, 32
     wanted = sum(int(limit.total_tokens) for limit in limits) + in_the_event_loop + of_the_workers
-    assert wanted <= engine._READERS
+    assert wanted <= sqlite._READERS
 
 
 @pytest.mark.parametrize("cores", [1, 2, 16, 64])

@@ -265,6 +265,7 @@ def _age(path: Path) -> None:
         other.execute("UPDATE alembic_version SET version_num = '0000'")
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("break_it", [_delete, _replace_by_nothing, _replace_by_nonsense, _age])
 def test_without_a_database_the_process_still_tells_its_own(
     local: Local, core: Core, break_it: Callable[[Path], None]

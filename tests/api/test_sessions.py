@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.api.conftest import Client, code_of
+from tests.database import locked
 from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD, active, pending
 from usersvc.clock import MovedClock
 from usersvc.core import Core
@@ -149,17 +150,10 @@ def test_when_hashing_has_no_room_a_login_is_told_so(client: Client, core: Core)
 def test_r13_under_another_writers_lock_reads_go_on_and_writes_are_told_to_wait(
     client: Client, core: Core, pair: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sqlite3
-
-    other = sqlite3.connect(core.database.path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
+    with locked(core):
         assert client.get("/users/me", token=pair["access_token"]).status_code == 200
         busy = client.post("/auth/refresh", json={"refresh_token": pair["refresh_token"]})
         assert (busy.status_code, code_of(busy)) == (503, "DATABASE_BUSY")
-    finally:
-        other.execute("ROLLBACK")
-        other.close()
     again = client.post("/auth/refresh", json={"refresh_token": pair["refresh_token"]})
     assert again.status_code == 200
 

@@ -1,21 +1,26 @@
 """Commands run by Typer's own runner, in a folder of their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from usersvc import logs
+from usersvc import configuration, logs
 from usersvc.cli.app import app
+from usersvc.core import Core, build
+from usersvc.setting_types import without_password
 
 Run = Callable[..., Any]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_values: dict[str, object]) -> Path:
+    """Where nothing is yet; on PostgreSQL, beside a database in which nothing is yet."""
     monkeypatch.chdir(tmp_path)
+    for name, value in database_values.items():
+        monkeypatch.setenv(f"USERSVC_{name.upper()}", str(value))
     monkeypatch.setenv("USERSVC_PASSWORDS__BCRYPT_COST", "10")
     # The runner closes what a command logged to; the next test must not write there.
     monkeypatch.setattr(logs, "configure", lambda **_: None)
@@ -32,3 +37,18 @@ def run(folder: Path) -> Run:
         return result
 
     return run
+
+
+@pytest.fixture
+def inside(folder: Path) -> Iterator[Core]:
+    """The database that the commands work on, for what no command shows or does. It must be there."""
+    core = build(configuration.load())
+    yield core
+    core.close()
+
+
+@pytest.fixture
+def address(folder: Path) -> str:
+    """What a command says of its database."""
+    settings = configuration.load()
+    return without_password(settings.database.url) or str(folder / "data" / "usersvc.db")

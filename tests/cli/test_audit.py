@@ -2,21 +2,24 @@
 
 import json
 import signal
-import sqlite3
-from contextlib import closing
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
+from tests import database
 from tests.cli.conftest import Run
 from tests.factories import EMAIL, PASSWORD, STRANGER
 from tests.processes import Usersvc
 from usersvc import configuration
 from usersvc.cli.opening import operator
-from usersvc.core import build
+from usersvc.core import Core, build
+from usersvc.db.models import audit
 from usersvc.errors import InvalidCredentials
 from usersvc.mail.transports import MemoryTransport
+from usersvc.security.secrets import new_id
 from usersvc.services import accounts, keys, login, passwords
 
 FIRST = ["schema.migrated", "secret.set", *["key.created"] * 5]
@@ -38,24 +41,19 @@ def ada(run: Run, folder: Path) -> str:
     return str(account.id)
 
 
-def change(folder: Path, statement: str) -> None:
-    with closing(sqlite3.connect(folder / "data" / "usersvc.db")) as connection, connection:
-        connection.execute(statement)
-
-
 def actions(run: Run, *arguments: str) -> list[str]:
     """The oldest first."""
     return [entry["action"] for entry in json.loads(run("audit", "--json", *arguments).stdout)][::-1]
 
 
-def test_a_person_reads_who_did_what_to_whom(run: Run, folder: Path, ada: str) -> None:
+def test_a_person_reads_who_did_what_to_whom(run: Run, ada: str, address: str) -> None:
     result = run("audit", "--action", "user.")
     assert [line.split()[2:] for line in result.stdout.splitlines()[1:]] == [
         ["anonymous", "user.login_failed", EMAIL, "INVALID_CREDENTIALS", "192.0.2.1"],
         ["operator", *(operator().name or "").split(), "user.created", EMAIL, "ok"],
     ]
     assert result.stdout.split()[:6] == ["at", "actor", "action", "target", "outcome", "ip"]
-    assert result.stderr == f"Database: {folder / 'data' / 'usersvc.db'}\n"
+    assert result.stderr == f"Database: {address}\n"
 
 
 def test_json_is_one_array_with_what_the_api_has(run: Run, ada: str) -> None:
@@ -86,13 +84,11 @@ def test_the_limit_counts_from_the_newest_and_tells_that_there_is_more(run: Run,
     assert "older" not in run("audit", "--limit", str(len(ALL))).stderr
 
 
-def test_more_than_a_page_is_read_page_by_page(run: Run, folder: Path, ada: str) -> None:
-    change(
-        folder,
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 420) "
-        "INSERT INTO audit (id, at, actor_kind, action, outcome, detail) "
-        "SELECT printf('%032x', i), '2020-01-01 00:00:00.000000', 'job', 'test.old', 'ok', '{}' FROM n",
-    )
+def test_more_than_a_page_is_read_page_by_page(run: Run, ada: str, inside: Core) -> None:
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    entry = {"at": long_ago, "actor_kind": "job", "action": "test.old", "outcome": "ok", "detail": {}}
+    with inside.write() as tx:
+        tx.connection.execute(insert(audit), [{"id": new_id(long_ago), **entry} for _ in range(420)])
     assert len(actions(run)) == 50
     assert actions(run, "--limit", "250") == ["test.old"] * (250 - len(ALL)) + ALL
     assert actions(run, "--all") == ["test.old"] * 420 + ALL
@@ -106,8 +102,8 @@ def test_users_are_named_as_everywhere(run: Run, ada: str, name: str) -> None:
     assert actions(run, "--actor", name) == []
 
 
-def test_a69_who_is_gone_is_found_and_shown_by_id(run: Run, folder: Path, ada: str) -> None:
-    change(folder, "DELETE FROM users")
+def test_a69_who_is_gone_is_found_and_shown_by_id(run: Run, ada: str, inside: Core) -> None:
+    database.run(inside, "DELETE FROM users")
     assert actions(run, "--target", ada) == ["user.created", "user.login_failed"]
     assert ada in run("audit", "--target", ada).stdout
 

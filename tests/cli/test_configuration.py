@@ -43,6 +43,7 @@ def test_other_variables_with_our_prefix_are_warned_about(run: Run, monkeypatch:
     assert "USERSVC_SERVICE_HOST" in run("check-config").stderr
 
 
+@pytest.mark.sqlite
 def test_show_config_names_origins_and_hides_secrets(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "T5x9Qw2Lr8Vb4Nc7Zk1Hm6Gd3Fj0PsYa"
     monkeypatch.setenv("USERSVC_SERVER__SECRET_KEY", secret)

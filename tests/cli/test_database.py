@@ -2,23 +2,19 @@
 
 import json
 import os
-import sqlite3
 from pathlib import Path
 
 import pytest
 
+from tests import database
 from tests.cli.conftest import Run
 from tests.factories import EMAIL, PASSWORD
+from usersvc.core import Core
 
 NEEDS_A_DATABASE = [["purge-tokens"], ["purge-tokens", "--dry-run"], ["migrate", "--check"]]
 
 
-def _execute(folder: Path, sql: str) -> None:
-    with sqlite3.connect(folder / "data" / "usersvc.db") as connection:
-        connection.execute(sql)
-    connection.close()
-
-
+@pytest.mark.sqlite
 def test_migrate_makes_a_database_once(run: Run, folder: Path) -> None:
     assert run("migrate").stdout == "The schema is current now.\n"
     assert run("migrate").stdout == "The schema was current already.\n"
@@ -28,27 +24,28 @@ def test_migrate_makes_a_database_once(run: Run, folder: Path) -> None:
 
 @pytest.mark.parametrize("arguments", NEEDS_A_DATABASE)
 def test_in_a_wrong_folder_a_command_refuses_and_makes_nothing(
-    run: Run, folder: Path, arguments: list[str]
+    run: Run, folder: Path, address: str, arguments: list[str]
 ) -> None:
     result = run(*arguments, code=8)
-    assert "There is no database at" in result.stderr
+    assert f"There is no database at {address}" in result.stderr
     assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("arguments", NEEDS_A_DATABASE)
-def test_an_older_schema_is_refused_with_the_remedy(run: Run, folder: Path, arguments: list[str]) -> None:
+def test_an_older_schema_is_refused_with_the_remedy(run: Run, arguments: list[str], inside: Core) -> None:
     run("migrate")
-    _execute(folder, "UPDATE alembic_version SET version_num = '0000'")
+    database.run(inside, "UPDATE alembic_version SET version_num = '0000'")
     assert "run `usersvc migrate`" in run(*arguments, code=8).stderr
 
 
 @pytest.mark.parametrize("arguments", [*NEEDS_A_DATABASE, ["migrate"], ["create-admin", EMAIL]])
-def test_a_newer_schema_is_refused_by_all(run: Run, folder: Path, arguments: list[str]) -> None:
+def test_a_newer_schema_is_refused_by_all(run: Run, arguments: list[str], inside: Core) -> None:
     run("migrate")
-    _execute(folder, "UPDATE alembic_version SET version_num = '9999'")
+    database.run(inside, "UPDATE alembic_version SET version_num = '9999'")
     assert "newer usersvc" in run(*arguments, code=8).stderr
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("arguments", [*NEEDS_A_DATABASE, ["migrate"], ["create-admin", EMAIL]])
 def test_r28_a_file_that_is_no_database_is_refused_and_left_as_it_is(
     run: Run, folder: Path, arguments: list[str]
@@ -64,6 +61,7 @@ def test_r28_a_file_that_is_no_database_is_refused_and_left_as_it_is(
     assert path.read_bytes() == before
 
 
+@pytest.mark.sqlite
 def test_a_missing_secret_key_stops_a_command_with_the_remedy(run: Run, folder: Path) -> None:
     run("migrate")
     (folder / "data" / "secret.key").unlink()
@@ -82,6 +80,7 @@ def test_purge_tokens_shows_counts_as_a_table_and_as_json(run: Run) -> None:
     assert "\x1b" not in table
 
 
+@pytest.mark.sqlite
 def test_a_command_as_another_system_user_refuses_and_names_the_right_one(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,9 @@ from usersvc.jobs.queue import make_queue
 from usersvc.security import secret_key
 from usersvc.services import health, keys
 
+# The file, its neighbours, and what is wrong with them; of PostgreSQL: test_doctor_on_postgresql.py.
+pytestmark = pytest.mark.sqlite
+
 LOGIN = ("mailer", "right horse battery")
 Row = dict[str, Any]
 Execute = Callable[..., None]

@@ -16,7 +16,7 @@ LOGIN = ("mailer", "right horse battery")
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServer]:
+def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServer]:
     with mail_server(login=LOGIN) as server:
         for name, value in {
             "TRANSPORT": "smtp",

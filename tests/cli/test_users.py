@@ -2,14 +2,23 @@
 
 import json
 import re
-import sqlite3
 import uuid
 from pathlib import Path
 
 from tests.cli.conftest import Run
-from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD, STRANGER, delivered, logged_in, token_in
+from tests.database import rows
+from tests.factories import (
+    EMAIL,
+    OTHER_PASSWORD,
+    PASSWORD,
+    STRANGER,
+    audit_rows,
+    delivered,
+    logged_in,
+    token_in,
+)
 from usersvc import configuration
-from usersvc.core import build
+from usersvc.core import Core, build
 from usersvc.mail.transports import MemoryTransport
 from usersvc.services import keys, registration
 
@@ -20,35 +29,33 @@ def _core(folder: Path):
     return core
 
 
-def _users(folder: Path) -> list[tuple]:
-    with sqlite3.connect(folder / "data" / "usersvc.db") as connection:
-        found = connection.execute("SELECT email, role, status, username FROM users").fetchall()
-    connection.close()
-    return found
+def _users(core: Core) -> list[tuple]:
+    return [tuple(row) for row in rows(core, "SELECT email, role, status, username FROM users")]
 
 
-def test_the_first_command_makes_the_database_and_an_administrator(run: Run, folder: Path) -> None:
+def test_the_first_command_makes_the_database_and_an_administrator(
+    run: Run, folder: Path, inside: Core, address: str
+) -> None:
     result = run("create-admin", EMAIL, "--username", "Root", "--password-stdin", text=f"{PASSWORD}\n")
     assert result.stdout == f"{EMAIL} is now an administrator.\n"
-    database = folder / "data" / "usersvc.db"
-    assert result.stderr == f"Database: {database}\nThere was none: made a new one.\n"
-    assert _users(folder) == [(EMAIL, "admin", "active", "root")]
+    assert result.stderr == f"Database: {address}\nThere was none: made a new one.\n"
+    assert _users(inside) == [(EMAIL, "admin", "active", "root")]
     core = _core(folder)
     assert logged_in(core)
     core.close()
 
 
-def test_a_weak_password_is_refused_as_everywhere_and_makes_nobody(run: Run, folder: Path) -> None:
+def test_a_weak_password_is_refused_as_everywhere_and_makes_nobody(run: Run, inside: Core) -> None:
     for password in ("", "short", "password1234", EMAIL):
         result = run("create-admin", EMAIL, "--password-stdin", text=f"{password}\n", code=3)
         assert result.stderr.splitlines()[-1].startswith("Error: This ")
         assert "Traceback" not in result.output
-    assert _users(folder) == []
+    assert _users(inside) == []
 
 
-def test_without_a_terminal_the_password_is_not_asked_for(run: Run, folder: Path) -> None:
+def test_without_a_terminal_the_password_is_not_asked_for(run: Run, inside: Core) -> None:
     assert "--password-stdin" in run("create-admin", EMAIL, text=f"{PASSWORD}\n", code=2).stderr
-    assert _users(folder) == []
+    assert _users(inside) == []
 
 
 def test_a_password_can_be_given_in_no_argument(run: Run) -> None:
@@ -56,7 +63,7 @@ def test_a_password_can_be_given_in_no_argument(run: Run) -> None:
 
 
 def test_an_existing_account_is_promoted_after_a_question_and_keeps_its_password(
-    run: Run, folder: Path
+    run: Run, folder: Path, inside: Core
 ) -> None:
     run("migrate")
     core = _core(folder)
@@ -65,26 +72,22 @@ def test_an_existing_account_is_promoted_after_a_question_and_keeps_its_password
         "Make ada@example.org (active) an administrator?"
         in run("create-admin", EMAIL, text="n\n", code=1).output
     )
-    assert _users(folder) == [(EMAIL, "user", "active", None)]
+    assert _users(inside) == [(EMAIL, "user", "active", None)]
     run("create-admin", EMAIL, text="y\n")
-    assert _users(folder) == [(EMAIL, "admin", "active", None)]
+    assert _users(inside) == [(EMAIL, "admin", "active", None)]
     assert logged_in(core)
     assert "already" in run("create-admin", EMAIL).stdout
     core.close()
 
 
-def test_a02e_what_a_stranger_left_under_the_address_is_void(run: Run, folder: Path) -> None:
+def test_a02e_what_a_stranger_left_under_the_address_is_void(run: Run, folder: Path, inside: Core) -> None:
     run("migrate")
     core = _core(folder)
     _register(core, activate=False)
     run("create-admin", EMAIL, "--yes", "--password-stdin", text=f"{OTHER_PASSWORD}\n")
-    assert _users(folder) == [(EMAIL, "admin", "active", None)]
+    assert _users(inside) == [(EMAIL, "admin", "active", None)]
     assert logged_in(core, password=OTHER_PASSWORD)
-    with sqlite3.connect(core.database.path) as connection:
-        assert connection.execute("SELECT count(*) FROM link_tokens WHERE revoked_at IS NULL").fetchone() == (
-            0,
-        )
-    connection.close()
+    assert rows(core, "SELECT id FROM link_tokens WHERE revoked_at IS NULL") == []
     core.close()
 
 
@@ -94,16 +97,12 @@ def test_a_wrong_address_or_username_is_told(run: Run) -> None:
 
 
 def test_the_operator_in_the_audit_is_the_system_user_whatever_the_environment_says(
-    run: Run, folder: Path
+    run: Run, inside: Core
 ) -> None:
     forged = {"USER": "mallory", "LOGNAME": "mallory", "SUDO_USER": "mallory"}
     run("create-admin", EMAIL, "--password-stdin", text=f"{PASSWORD}\n", env=forged)
-    with sqlite3.connect(folder / "data" / "usersvc.db") as connection:
-        found = connection.execute(
-            "SELECT actor_kind, actor_name FROM audit WHERE action = 'user.created'"
-        ).fetchall()
-    connection.close()
-    [(kind, name)] = found
+    [entry] = audit_rows(inside, "user.created")
+    kind, name = entry.actor_kind, entry.actor_name
     assert kind == "operator"
     assert name
     assert "mallory" not in name
@@ -127,17 +126,17 @@ def test_an_existing_account_keeps_its_password_and_username_and_says_so(run: Ru
     core.close()
 
 
-def test_the_line_with_the_password_is_not_taken_for_an_answer(run: Run, folder: Path) -> None:
+def test_the_line_with_the_password_is_not_taken_for_an_answer(run: Run, folder: Path, inside: Core) -> None:
     run("migrate")
     core = _core(folder)
     _register(core, activate=False)
     result = run("create-admin", EMAIL, "--password-stdin", text=f"{OTHER_PASSWORD}\n", code=2)
     assert "--yes" in result.stderr
-    assert _users(folder) == [(EMAIL, "user", "pending", "ada")]
+    assert _users(inside) == [(EMAIL, "user", "pending", "ada")]
     core.close()
 
 
-def test_an_account_is_shown_by_each_of_its_names(run: Run, folder: Path) -> None:
+def test_an_account_is_shown_by_each_of_its_names(run: Run) -> None:
     run("create-admin", EMAIL, "--username", "ada", "--password-stdin", text=f"{PASSWORD}\n")
     by_email = json.loads(run("show-user", "ADA@example.org", "--json").stdout)
     assert (by_email["email"], by_email["role"], by_email["is_admin"]) == (EMAIL, "admin", True)

@@ -68,7 +68,7 @@ def test_a_stop_lets_the_mail_in_hand_be_finished_and_leaves_the_rest(core: Core
     core.transport = slow = Slow()
     for name in ("ada", "bob"):
         registration.register(core, email=f"{name}@example.org", password=PASSWORD, actor=STRANGER)
-    worker = Worker(core, make_queue(core.settings))
+    worker = Worker(core, make_queue(core.settings), threads=1)
     worker.start()
     assert started.wait(10)
     stopping = threading.Thread(target=worker.stop)
@@ -156,6 +156,7 @@ def test_the_latest_slot_of_a_schedule_is_found(schedule: str, expected: datetim
     assert latest_slot(crontab(*schedule.split(), strict=True), now) == expected
 
 
+@pytest.mark.sqlite
 def test_waiting_for_a_database_ends_with_what_is_wrong(core: Core) -> None:
     stop = Stop()
     assert wait_for_database(core, stop, seconds=0)

@@ -38,7 +38,7 @@ def _written(
 
 def test_entries_are_as_they_were_written(core: Core) -> None:
     target = uuid4()
-    entries = [_written(core, NOON + n * DAY, target) for n in (2, 0, 1)]
+    entries = [_written(core, NOON + n * DAY, target) for n in range(3)]
     _written(core, NOON, uuid4())
     with core.read() as tx:
         found = entries_of(tx, target)

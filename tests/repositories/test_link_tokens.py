@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from tests.conftest import Make
-from tests.factories import pending
+from tests.factories import outbox_rows, pending
 from usersvc.clock import MovedClock
 from usersvc.core import Core
 from usersvc.repositories.link_tokens import LinkToken
@@ -136,11 +136,9 @@ def test_purging_takes_dead_links_up_to_the_limit(core: Core, token: LinkToken) 
 
 def test_a_mail_outlives_its_purged_link(core: Core, token: LinkToken) -> None:
     def mails() -> list[tuple[object, ...]]:
-        with core.read() as tx:
-            rows = tx.connection.exec_driver_sql("SELECT address, link_token_id FROM outbox")
-            return [tuple(row) for row in rows]
+        return [(mail.address, mail.link_token_id) for mail in outbox_rows(core)]
 
-    assert mails() == [("ada@example.org", token.id.hex)]
+    assert mails() == [("ada@example.org", token.id)]
     with core.write() as tx:
         tx.link_tokens.use(token.id, at=tx.now)
         assert tx.link_tokens.delete_done_before(tx.now, limit=10) == 1

@@ -8,9 +8,11 @@ from uuid import UUID
 import pytest
 
 from tests.conftest import Make
+from tests.database import statement
 from tests.factories import active, logged_in
 from usersvc.clock import MovedClock
 from usersvc.core import Core
+from usersvc.db.models import sessions as table
 from usersvc.repositories.sessions import Session
 from usersvc.security.secrets import digest, new_id
 
@@ -28,8 +30,9 @@ def session(core: Core) -> Session:
 
 def _of(core: Core, user_id: UUID) -> list[Session]:
     with core.read() as tx:
-        ids = tx.connection.exec_driver_sql("SELECT id FROM sessions WHERE user_id = ?", (user_id.hex,))
-        return [_again(core, UUID(found)) for found in ids.scalars().all()]
+        found = tx.connection.execute(table.select().where(table.c.user_id == user_id))
+        ids = [row.id for row in found]
+    return [_again(core, session_id) for session_id in ids]
 
 
 def _again(core: Core, session_id: UUID) -> Session:
@@ -154,6 +157,6 @@ def test_purging_takes_ended_and_expired_sessions_up_to_the_limit(core: Core, se
 
 def test_a_session_goes_with_its_user(core: Core, session: Session) -> None:
     with core.write() as tx:
-        tx.connection.exec_driver_sql("DELETE FROM users WHERE id = ?", (session.user_id.hex,))
+        tx.connection.execute(statement("DELETE FROM users WHERE id = :id", id=session.user_id))
         assert tx.sessions.with_user(session.id) is None
     assert _of(core, session.user_id) == []

@@ -1,5 +1,6 @@
 """Ids: UUIDv7 that sort as the time does."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -28,8 +29,20 @@ def test_ids_sort_by_their_time_to_the_microsecond(at: datetime) -> None:
     assert str(earlier) < str(later)
 
 
-def test_ids_of_one_time_are_different() -> None:
-    assert len({new_id(NOON) for _ in range(1000)}) == 1000
+def test_ids_of_one_time_grow() -> None:
+    made = [new_id(NOON) for _ in range(1000)]
+    assert made == sorted(set(made))
+    assert made[-1] < first_id(NOON + A_MOMENT)
+
+
+def test_ids_are_different_whichever_thread_makes_them() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: new_id(NOON), range(1000)))) == 1000
+
+
+def test_an_id_does_not_tell_the_first_one_of_the_next_moment() -> None:
+    gaps = {new_id(NOON + n * A_MOMENT).int & (2**62 - 1) for n in range(100)}
+    assert len({gap >> 40 for gap in gaps}) > 90
 
 
 def test_a_time_counts_in_any_zone() -> None:

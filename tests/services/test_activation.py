@@ -5,6 +5,7 @@ from uuid import UUID
 import pytest
 
 from tests.conftest import Make
+from tests.database import before_next_write
 from tests.factories import (
     EMAIL,
     OTHER_PASSWORD,
@@ -12,7 +13,6 @@ from tests.factories import (
     STRANGER,
     active,
     audit_rows,
-    before_next_write,
     delivered,
     logged_in,
     pending,
@@ -246,6 +246,7 @@ def test_a22_a_token_is_256_bits_of_text_and_never_the_same_twice(core: Core, cl
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", token) for token in tokens)
 
 
+@pytest.mark.sqlite
 def test_a22_a_token_depends_on_row_and_nonce(core: Core) -> None:
     tokens = {pending(core)}
     for change in ("nonce = zeroblob(16)", f"id = '{UUID(int=1).hex}'"):

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from tests.conftest import Make
+from tests.database import before_next_write
 from tests.factories import (
     EMAIL,
     OPERATOR,
@@ -16,7 +17,6 @@ from tests.factories import (
     active,
     an_admin,
     audit_rows,
-    before_next_write,
     deactivated,
     delivered,
     invited,
@@ -111,10 +111,10 @@ def test_nobody_else_may_and_nothing_changes(
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ("UPDATE sessions SET ended_at = created_at, end_reason = 'x' WHERE user_id = ?", SessionEnded),
-        ("DELETE FROM sessions WHERE user_id = ?", SessionEnded),
-        ("UPDATE users SET status = 'deactivated' WHERE id = ?", SessionEnded),
-        ("UPDATE users SET role = 'moderator' WHERE id = ?", Forbidden),
+        ("UPDATE sessions SET ended_at = created_at, end_reason = 'x' WHERE user_id = :id", SessionEnded),
+        ("DELETE FROM sessions WHERE user_id = :id", SessionEnded),
+        ("UPDATE users SET status = 'deactivated' WHERE id = :id", SessionEnded),
+        ("UPDATE users SET role = 'moderator' WHERE id = :id", Forbidden),
     ],
     ids=["session ended", "session deleted", "deactivated", "demoted"],
 )
@@ -124,7 +124,7 @@ def test_what_is_lost_in_this_moment_stops_what_was_on_its_way(
     on, who = active(core), _root(core)
     before = user_row(core)
     assert who.user_id is not None
-    with pytest.raises(error), before_next_write(core, change, who.user_id.hex):
+    with pytest.raises(error), before_next_write(core, change, id=who.user_id):
         USE_CASES[use_case](core, on, who)
     assert user_row(core) == before
     with core.read() as tx:

@@ -189,6 +189,7 @@ def test_a42b_a_failed_login_is_counted_and_one_that_is_refused_writes_nothing(c
     assert paused.detail["until"].endswith("Z")
 
 
+@pytest.mark.sqlite
 def test_where_the_count_cannot_be_written_nobody_gets_in(
     core: Core,
 ) -> None:

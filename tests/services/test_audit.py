@@ -118,7 +118,7 @@ def test_a_page_of_just_what_is_there_is_the_last_and_none_is_over_a_hundred(cor
     assert page(core, limit=101).next_cursor
     assert len(page(core, limit=10**9).entries) == audit.MOST == 100
     with core.write() as tx:
-        tx.connection.exec_driver_sql("DELETE FROM audit WHERE rowid > 5")
+        tx.audit_entries.delete_before(tx.now + timedelta(days=1), limit=97)
     assert page(core, limit=5).next_cursor is None
     assert page(core, limit=4).next_cursor
     assert page(core, action="nothing.") == audit.Page([], None)

@@ -24,31 +24,32 @@ from usersvc.core import Core
 from usersvc.errors import DomainError, LoginLocked, TooManyAttempts
 from usersvc.services import delivery, login
 
+# Which service tells what is the same on every database.
+pytestmark = pytest.mark.sqlite
+
 SERVICES = Path(delivery.__file__).parent
 # What docs/operations.md says of each action.
 DETAILS = audit_table()
 
 # Who may write into these tables without an entry, and why.
 WITHOUT_AN_ENTRY = {
-    "attempts.admit": ({"throttle"}, "what becomes of the attempt has an entry"),
-    "attempts.verify": ({"throttle"}, "nothing was verified"),
+    "attempts._count": ({"throttle"}, "what becomes of the attempt has an entry"),
+    "attempts._give_back": ({"throttle"}, "nothing was verified"),
     "delivery._claim": ({"outbox", "jobs", "throttle"}, "a lease, which ends by itself; counters"),
     "delivery._resolve": ({"outbox"}, "a request that leads to nothing is closed"),
-    "delivery._send": ({"outbox"}, "what caused the mail has an entry"),
+    "delivery._settle_sent": ({"outbox"}, "what caused the mail has an entry"),
     "delivery._drop": ({"outbox", "throttle"}, "what its link died of has an entry"),
     "delivery._put_off": ({"outbox"}, "it will be tried again"),
     "delivery._put_back": ({"outbox", "throttle"}, "it will be tried again"),
     "health.beat": ({"jobs"}, "a sign of life"),
     "health.check_ready": ({"jobs"}, "a probe, of nothing that anybody keeps"),
-    "maintenance._delete": (
+    "maintenance._delete_batch": (
         {"link_tokens", "sessions", "outbox", "throttle", "logins_from"},
         "it served its time; `data.purged` counts it at the end",
     ),
-    "maintenance.purge_slot": ({"jobs"}, "which worker purges; the purge has an entry"),
-    "passwords.change": ({"throttle"}, "the current password was right, so it counts no more"),
-    "passwords.reset": ({"throttle"}, "a request is counted"),
-    "registration.activate": ({"throttle"}, "a request is counted"),
-    "registration.register": ({"throttle"}, "a request is counted"),
+    "maintenance._claim_slot": ({"jobs"}, "which worker purges; the purge has an entry"),
+    "attempts.succeed": ({"throttle"}, "what the password was given for has an entry"),
+    "_limits.count_request": ({"throttle"}, "what was asked for has an entry"),
     "sessions.refresh": ({"sessions", "throttle"}, "the ordinary step of a session, every few minutes"),
 }
 
@@ -91,7 +92,7 @@ def _writers(functions: Functions) -> set[str]:
     found = _openers(functions)
     while more := {name for name in set(functions) - found if named[name] & found}:
         found |= more
-    return {name for name in found if "._" not in name}
+    return {name for name in found if not name.startswith("_") and "._" not in name}
 
 
 SERVICE_FUNCTIONS: Functions = {}

@@ -115,6 +115,7 @@ def test_a_token_of_a_session_that_is_gone_or_somebody_elses_is_refused(core: Co
             authenticate(core, access_token=token, actor=STRANGER)
 
 
+@pytest.mark.sqlite
 def test_authenticating_writes_nothing(core: Core) -> None:
     active(core)
     pair = logged_in(core)

@@ -3,6 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Make
 from tests.factories import (
     EMAIL,
@@ -39,6 +41,7 @@ def test_a_mail_is_sent_once_and_noted(core: Core, clock: MovedClock) -> None:
     assert message["To"] == EMAIL
 
 
+@pytest.mark.sqlite
 def test_nothing_due_is_nothing_sent_and_nothing_written(core: Core) -> None:
     path = core.database.path
     with core.write() as tx:

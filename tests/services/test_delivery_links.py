@@ -22,6 +22,7 @@ from usersvc.core import Core
 from usersvc.services import registration
 
 
+@pytest.mark.sqlite
 def test_a22_a_link_stands_nowhere_in_the_database(core: Core) -> None:
     registered(core)
     [message] = delivered(core)

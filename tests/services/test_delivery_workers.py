@@ -9,6 +9,7 @@ from email.message import EmailMessage
 import pytest
 
 from tests.conftest import Make
+from tests.database import locked
 from tests.factories import (
     STRANGER,
     outbox_rows,
@@ -45,6 +46,30 @@ def test_r04_a_mail_that_a_killed_worker_held_is_sent_again_when_its_lease_is_ov
     assert first.as_bytes().count(b"token=") == second.as_bytes().count(b"token=")
     assert registration.activate(core, token=token_in(first), actor=STRANGER).status == "active"
     assert (the_mail(core).status, the_mail(core).attempts) == ("sent", 2)
+
+
+def test_a_mail_that_went_out_is_settled_when_the_database_is_back(core: Core) -> None:
+    queue(core)
+    others: list[threading.Thread] = []
+
+    def keep_locked(started: threading.Event) -> None:
+        with locked(core):
+            started.set()
+            time.sleep(3.5)  # longer than a write waits
+
+    class Meanwhile(Scripted):
+        def send(self, message: EmailMessage) -> str:
+            started = threading.Event()
+            others.append(threading.Thread(target=keep_locked, args=(started,)))
+            others[0].start()
+            assert started.wait(10)
+            return super().send(message)
+
+    core.transport = transport = Meanwhile()
+    assert deliver(core) == 1
+    others[0].join()
+    assert the_mail(core).status == "sent"
+    assert len(transport.sent) == 1
 
 
 def test_r04_a_worker_that_comes_back_after_its_lease_settles_nothing(core: Core, clock: MovedClock) -> None:

@@ -163,6 +163,7 @@ def test_a_cursor_that_was_made_up_or_changed_is_refused(core: Core, eleven: lis
             directory.list_users(core, limit=1, cursor=forged, actor=OPERATOR)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("sort", directory.SORTS)
 def test_a_page_is_read_off_an_index_wherever_it_begins(
     core: Core, eleven: list[Account], sort: directory.Sort

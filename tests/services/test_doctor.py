@@ -113,6 +113,7 @@ def test_proxies(make_core: Make, url: str, trusted: str, state: State) -> None:
 # -- the database
 
 
+@pytest.mark.sqlite
 def test_a_database_too_large_to_be_checked_in_time_is_a_warning(core: Core) -> None:
     with core.read() as tx:
         assert integrity.problems(tx.connection, seconds=30) == []
@@ -127,6 +128,7 @@ def test_a_database_too_large_to_be_checked_in_time_is_a_warning(core: Core) -> 
         assert integrity.problems(tx.connection, seconds=30) == []
 
 
+@pytest.mark.sqlite
 def test_pages_that_no_table_and_no_index_knows_are_found(core: Core) -> None:
     an_admin(core)
     with core.write() as tx:
@@ -138,24 +140,27 @@ def test_pages_that_no_table_and_no_index_knows_are_found(core: Core) -> None:
     assert "never used" in verdict.found
 
 
+@pytest.mark.sqlite
 def test_a_file_that_was_emptied_is_told_as_such(core: Core) -> None:
     core.close()
     os.truncate(core.database.path, 0)
-    verdict = database.file(core)
+    verdict = database.there(core)
     assert (verdict.state, verdict.found) == (State.FAILED, f"{core.database.path} is empty")
 
 
+@pytest.mark.sqlite
 def test_a_database_that_others_can_read_is_a_warning(core: Core) -> None:
     core.database.path.chmod(0o644)
     verdict = files.permissions(core)
     assert (verdict.state, verdict.remedy) == (State.WARNING, f"chmod 600 {core.database.path}")
 
 
+@pytest.mark.sqlite
 def test_a_write_ahead_log_that_is_not_emptied_is_a_warning(core: Core) -> None:
     log = core.database.path.with_name("usersvc.db-wal")
     assert core.database.log_bytes == log.stat().st_size
     os.truncate(log, 300 * MIB)
-    verdict = database.file(core)
+    verdict = database.there(core)
     assert verdict.state is State.WARNING
     assert "300.0 MiB" in verdict.found
 

@@ -7,6 +7,7 @@ import jwt
 import pytest
 
 from tests.conftest import Make
+from tests.database import before_next_write
 from tests.factories import (
     EMAIL,
     OTHER_PASSWORD,
@@ -14,7 +15,6 @@ from tests.factories import (
     STRANGER,
     active,
     audit_rows,
-    before_next_write,
     logged_in,
     pending,
     rewrite_user,
@@ -284,7 +284,7 @@ def test_a17b_a_rehash_does_not_bring_an_old_password_back(make_core: Make) -> N
     core = make_core(passwords__bcrypt_cost=11)
     new_hash = hash_password(OTHER_PASSWORD, cost=10)
     with (
-        before_next_write(core, "UPDATE users SET password_hash = ?", new_hash),
+        before_next_write(core, "UPDATE users SET password_hash = :new", new=new_hash),
         pytest.raises(InvalidCredentials),
     ):
         logged_in(core)

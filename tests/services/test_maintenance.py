@@ -359,6 +359,7 @@ def test_a_purge_that_is_stopped_has_done_what_it_said(core: Core, monkeypatch: 
     assert purge(core)["sessions"] == 4
 
 
+@pytest.mark.sqlite
 def test_the_write_ahead_log_does_not_grow_with_what_is_purged(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,6 +376,7 @@ def test_the_write_ahead_log_does_not_grow_with_what_is_purged(
     assert max(seen) < 64 * 1024 * 3
 
 
+@pytest.mark.sqlite
 def test_a_checkpoint_gives_way_to_a_writer_and_to_a_reader(core: Core) -> None:
     _fill(core, 20)
     log = core.database.path.with_name("usersvc.db-wal")

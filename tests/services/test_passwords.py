@@ -1,11 +1,12 @@
 """Passwords forgotten, reset and changed."""
 
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
+from tests.database import refusing
 from tests.factories import (
     EMAIL,
     OTHER_PASSWORD,
@@ -312,14 +313,9 @@ def test_without_an_account_there_is_nothing_to_change(core: Core) -> None:
 def test_a_reset_whose_transaction_fails_can_be_repeated(core: Core) -> None:
     active(core)
     token = _forgotten(core)
-    with sqlite3.connect(core.database.path) as other:
-        other.execute("CREATE TRIGGER no_mail BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'no'); END")
-    with pytest.raises(Exception, match="no"):
+    with refusing(core, "INSERT", "outbox"), pytest.raises(DBAPIError, match="no"):
         passwords.reset(core, token=token, new_password=OTHER_PASSWORD, actor=STRANGER)
     assert logged_in(core)
-    with sqlite3.connect(core.database.path) as other:
-        other.execute("DROP TRIGGER no_mail")
-    other.close()
     passwords.reset(core, token=token, new_password=OTHER_PASSWORD, actor=STRANGER)
 
 

@@ -25,7 +25,7 @@ from usersvc.errors import AddressInUse, DomainError, NoAddress, NotServing
 from usersvc.jobs.doorbell import Doorbell
 from usersvc.jobs.queue import make_queue
 from usersvc.jobs.tasks import register
-from usersvc.services import keys
+from usersvc.services import keys, schema
 from usersvc.settings import Settings, SettingsError
 from usersvc.stopping import SIGNALS, Stop, end_at_once
 
@@ -79,6 +79,7 @@ class Child:
             settings = configuration.load(self.config, flags=self.flags)
             logs.configure(level=settings.log.level, form=settings.log.format)
             core = build(settings)
+            schema.wait_for_server(core)
             keys.open_ring(core)
             core.doorbell = doorbell(core)
         except (DomainError, SettingsError) as error:

@@ -54,7 +54,7 @@ def opened(ctx: typer.Context, *, make: bool = False, log_level: str = "warning"
     with core_on(settings) as core:
         name_database(core)
         if make:
-            is_new = not core.database.path.exists()
+            is_new = schema.is_absent(core)
             make_or_migrate(core)
             if is_new:
                 typer.echo("There was none: made a new one.", err=True)
@@ -81,7 +81,7 @@ def make_or_migrate(core: Core) -> bool:
 
 
 def name_database(core: Core) -> None:
-    typer.echo(f"Database: {core.database.path}", err=True)
+    typer.echo(f"Database: {core.database.address}", err=True)
 
 
 def shown(path: Path) -> str:

@@ -20,7 +20,7 @@ from usersvc.cli.opening import (
 )
 from usersvc.cli.output import console
 from usersvc.core import Core
-from usersvc.services import first_admin, keys
+from usersvc.services import first_admin, keys, schema
 from usersvc.services.checks.settings import lacks_proxies
 from usersvc.setting_types import is_wildcard
 from usersvc.settings import Settings, SettingsError
@@ -63,9 +63,11 @@ def serve(
     with core_on(settings) as core:
         # Before anything is made: a port that is taken is the commonest mistake.
         listener = server.listen(settings)
+        if not schema.wait_for_server(core, stopping=lambda: stop.asked):
+            return
         make_or_migrate(core)
         keys.open_ring(core)
-        inside_worker = Worker(core, make_queue(settings)) if settings.server.worker else None
+        inside_worker = Worker(core, make_queue(settings)) if settings.runs_worker else None
         core.doorbell = inside_worker.wake if inside_worker else server.doorbell(core)
         _tell(core)
         invocation: Invocation = ctx.obj
@@ -87,6 +89,8 @@ def worker(
     stop.listen()
     with core_on(settings) as core:
         name_database(core)
+        if not schema.wait_for_server(core, stopping=lambda: stop.asked):
+            return
         if not wait_for_database(core, stop):
             return
         keys.open_ring(core)
@@ -97,7 +101,7 @@ def worker(
 
 def _require_the_same_links(ctx: typer.Context, settings: Settings) -> None:
     """A worker in another process cannot see the flags of this one, and would mail other links."""
-    if settings.server.worker:
+    if settings.runs_worker:
         return
     of_the_worker = load_settings(ctx, quiet=True).public_url
     if settings.public_url != of_the_worker:
@@ -139,13 +143,14 @@ def _facts(core: Core) -> dict[str, str]:
     facts = {"API": f"{settings.public_url}/api/v1"}
     if settings.server.docs:
         facts["Try it"] = f"{settings.public_url}/docs"
-    facts["Database"] = shown(core.database.path)
+    path = core.database.path
+    facts["Database"] = shown(path) if path else core.database.address
     if is_wildcard(settings.server.host) and not settings.server.public_url:
         facts["URL"] = f"links begin with {settings.public_url}: set server.public_url for other machines"
     if lacks_proxies(settings):
         facts["Proxy"] = "set server.trusted_proxies, or the limits count all clients as one"
     facts["Mail"] = _where_mail_goes(settings)
-    if not settings.server.worker:
+    if not settings.runs_worker:
         facts["Worker"] = f"none inside: run `{program()} worker`, or no mail goes out"
     return facts
 

@@ -12,6 +12,9 @@ from sqlalchemy.types import TypeEngine
 
 from usersvc.errors import DatabaseBusy, DatabaseUnavailable, DomainError
 
+# For a turn to write, or for what another transaction holds.
+WRITE_WAIT_SECONDS = 3.0
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """Aware UTC in Python; text that sorts on SQLite, timestamptz on PostgreSQL."""
@@ -44,7 +47,9 @@ def insert_if_absent(connection: Connection, table: Table, values: dict[str, Any
     """
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = insert(table).values(**values).on_conflict_do_nothing(index_elements=on)
-    return connection.execute(statement).rowcount == 1
+    # SQLAlchemy keeps the count of an INSERT only when asked to.
+    found = connection.execute(statement, execution_options={"preserve_rowcount": True})
+    return found.rowcount == 1
 
 
 _SQLITE_TROUBLE = {
@@ -57,13 +62,25 @@ _SQLITE_TROUBLE = {
     sqlite3.SQLITE_PERM: "The database file cannot be opened.",
 }
 
+_REFUSED = "The database refuses this user."
+_MISSING = "There is no such database on the server."
+_FORBIDDEN = "The database refuses this user the tables."
+# Of connecting, libpq tells no code.
+_IN_WORDS = {
+    "password authentication failed": _REFUSED,
+    "no password supplied": _REFUSED,
+    "no pg_hba.conf entry": _REFUSED,
+    "role ": _REFUSED,
+    "does not exist": _MISSING,
+}
+
 # PostgreSQL's classes and codes of errors, by how they begin; appendix A of its manual.
 _BUSY_STATES = ("40001", "40P01", "55P03", "57014", "25P03")
 _POSTGRESQL_TROUBLE = {
     "25006": "The database is read-only.",
-    "28": "The database refuses this user.",
-    "3D": "There is no such database on the server.",
-    "42501": "The database refuses this user the tables.",
+    "28": _REFUSED,
+    "3D": _MISSING,
+    "42501": _FORBIDDEN,
     "53100": "The disk of the database is full.",
     "53": "The database has no room for more.",
     "57P": "The database is being stopped or started.",
@@ -73,9 +90,14 @@ _POSTGRESQL_TROUBLE = {
 }
 
 
-def is_conflict(error: DBAPIError) -> bool:
+def is_conflict(error: BaseException | None) -> bool:
     """Whether two transactions were in each other's way, so that this one can be run again as a whole."""
-    return getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
+
+
+def will_last(error: DomainError) -> bool:
+    """Whether a database that cannot be used stays so unless somebody acts."""
+    return str(error) in (_REFUSED, _MISSING, _FORBIDDEN)
 
 
 def unavailability(error: DBAPIError | PoolTimeout) -> DomainError | None:
@@ -99,6 +121,9 @@ def _postgresql_unavailability(error: DBAPIError) -> DomainError | None:
     for begins, message in _POSTGRESQL_TROUBLE.items():
         if state.startswith(begins):
             return DatabaseUnavailable(message, retry_after=5)
-    # Without a state nobody answered: the server is away, or the connection broke.
-    broken = error.connection_invalidated or (isinstance(error, OperationalError) and not state)
-    return DatabaseUnavailable(retry_after=5) if broken else None
+    # Without a state nobody was connected: the server is away, or the connection broke.
+    if error.connection_invalidated or (isinstance(error, OperationalError) and not state):
+        told = str(error.orig)
+        known = next((fact for words, fact in _IN_WORDS.items() if words in told), None)
+        return DatabaseUnavailable(known, retry_after=5)
+    return None

@@ -2,7 +2,7 @@
 
 from usersvc.core import Core
 from usersvc.db import integrity
-from usersvc.db.engine import Database
+from usersvc.db.sqlite import SqliteDatabase
 from usersvc.errors import DatabaseBusy, DatabaseUnavailable
 from usersvc.services.checks.finding import Verdict, failed, ok
 
@@ -15,7 +15,7 @@ def look(core: Core) -> Verdict:
     path = core.settings.queue_path
     if not path.exists():
         return ok("none yet; a worker makes it")
-    queue = Database(path)
+    queue = SqliteDatabase(path)
     try:
         with queue.reading() as connection:
             problems = integrity.problems(connection, seconds=_INTEGRITY_SECONDS)

@@ -3,18 +3,40 @@
 import hashlib
 import hmac
 import os
+import threading
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def new_id(at: datetime) -> UUID:
-    """UUIDv7 with the part of the millisecond in its 12 bits (RFC 9562, 6.2, method 3).
+class _Ids:
+    """Those of one microsecond grow, so that what one transaction writes keeps its order."""
 
-    So ids sort by the time of making to the microsecond; an id, not a secret.
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._moment = -1
+        self._random = 0
+
+    def new(self, moment: int) -> int:
+        # A bit is left over, and each step is small: no moment can use them up.
+        fresh = int.from_bytes(os.urandom(8)) & (2**61 - 1)
+        with self._lock:
+            self._random = self._random + 1 + (fresh & 0xFFFFFF) if moment == self._moment else fresh
+            self._moment = moment
+            return moment | self._random
+
+
+_ids = _Ids()
+
+
+def new_id(at: datetime) -> UUID:
+    """UUIDv7 with the part of the millisecond in its 12 bits (RFC 9562, 6.2, methods 3 and 2).
+
+    So ids sort by the time of making to the microsecond, and those of one process that were made for the
+    same time by their making; an id, not a secret.
     """
-    return UUID(int=first_id(at).int | int.from_bytes(os.urandom(8)) & (2**62 - 1))
+    return UUID(int=_ids.new(first_id(at).int))
 
 
 def first_id(at: datetime) -> UUID:

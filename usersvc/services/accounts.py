@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-from usersvc.core import Core, Tx
+from usersvc.core import Core, Tx, retried
 from usersvc.errors import InvalidEmail, SessionEnded, UserNotFound
 from usersvc.repositories.users import User
 from usersvc.services import authorization
@@ -73,11 +73,12 @@ def _by_name(tx: Tx, name: str, *, special_domains: bool) -> User | None:
         return tx.users.by_username_key(name.lower())
 
 
+@retried
 def rename(core: Core, *, username: str, actor: Actor) -> Account:
     """Give the actor's account another username. Raises InvalidUsername, UsernameTaken."""
     username = parse_username(username)
     with core.write() as tx:
-        user = tx.users.by_id(actor.user_id) if actor.user_id else None
+        user = tx.users.hold(actor.user_id) if actor.user_id else None
         if user is None or user.status != "active":
             raise SessionEnded
         if username != user.username:

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from usersvc.core import Core, Tx
+from usersvc.core import Core, Tx, retried
 from usersvc.errors import LastAdmin, NotActive, OwnAccount, UserNotFound
 from usersvc.repositories.users import User
 from usersvc.services import _mails, authorization
@@ -20,6 +20,7 @@ def show(core: Core, *, user_id: UUID, actor: Actor) -> Account:
     return Account.of(user)
 
 
+@retried
 def activate(core: Core, *, user_id: UUID, actor: Actor) -> Account:
     """Let an account in: pending, invited or deactivated; an active one stays as it is.
 
@@ -42,6 +43,7 @@ def activate(core: Core, *, user_id: UUID, actor: Actor) -> Account:
         return _as_it_stands(tx, user)
 
 
+@retried
 def deactivate(core: Core, *, user_id: UUID, actor: Actor) -> Account:
     """Shut an account out: its row stays, its sessions and links end at once.
 
@@ -63,6 +65,7 @@ def deactivate(core: Core, *, user_id: UUID, actor: Actor) -> Account:
         return _as_it_stands(tx, user)
 
 
+@retried
 def set_role(core: Core, *, user_id: UUID, role: str, actor: Actor) -> Account:
     """Give an account this role; usersvc's own routes know at once, access tokens when they expire.
 
@@ -87,9 +90,15 @@ def set_role(core: Core, *, user_id: UUID, role: str, actor: Actor) -> Account:
 def _hold(tx: Tx, actor: Actor, user_id: UUID, permission: str) -> User:
     """The account to act on, kept as it is until the transaction ends."""
     authorization.require(tx, actor, permission)
+    found = tx.users.by_id(user_id)
+    if found and found.role == "admin":
+        # All of them, and before the one: so that no two transactions wait for each other.
+        tx.users.hold_active_admins()
     user = tx.users.hold(user_id)
     if user is None:
         raise UserNotFound
+    # Again, after waiting for who changed something here before.
+    authorization.require(tx, actor, permission)
     authorization.require_over(tx, actor, user)
     return user
 

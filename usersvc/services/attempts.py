@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import NoReturn
 
-from usersvc.core import Core, Tx
+from usersvc.core import Core, Tx, retried
 from usersvc.errors import DomainError, LoginLocked, Overloaded
 from usersvc.repositories.users import User
 from usersvc.security.hashing_pool import Turn
@@ -103,9 +103,7 @@ def admit(core: Core, *, email_key: str, actor: Actor) -> Attempt:
             return attempt
         _require_allowed(tx, attempt)
     core.hashing.require_room(actor.network, attempt.turn)
-    with core.write() as tx:
-        pauses = _count(tx, attempt)
-    return replace(attempt, pauses=pauses)
+    return replace(attempt, pauses=_count(core, attempt))
 
 
 def verify(core: Core, attempt: Attempt, *, password: str) -> bool:
@@ -121,11 +119,11 @@ def verify(core: Core, attempt: Attempt, *, password: str) -> bool:
         )
     except Overloaded:
         if core.settings.throttle.enabled:
-            with core.write() as tx:
-                _give_back(tx, attempt)
+            _give_back(core, attempt)
         raise
 
 
+@retried
 def fail(core: Core, attempt: Attempt, error: DomainError, *, action: str) -> NoReturn:
     """Write the failure down, then raise it."""
     with core.write() as tx:
@@ -153,15 +151,22 @@ def note_failure(core: Core, tx: Tx, attempt: Attempt, error: DomainError, *, ac
         _mails.queue_mail(core, tx, "login_locked", address=user.email, user_id=user.id)
 
 
+@retried
+def succeed(core: Core, attempt: Attempt) -> None:
+    """The password was right, whatever becomes of what it was given for."""
+    with core.write() as tx:
+        settle_success(core, tx, attempt)
+
+
 def settle_success(core: Core, tx: Tx, attempt: Attempt) -> None:
     """The right password: the pair and the account begin anew, the network gets back only this attempt."""
     if not core.settings.throttle.enabled:
         return
+    for limit in attempt.limits.networks:
+        limit.give_back(tx)
     user, actor = attempt.user, attempt.limits.actor
     if user and open_login(core, tx, user, actor):
         tx.audit(actor, "user.login_unlocked", target=user.id, was_locked=True)
-    for limit in attempt.limits.networks:
-        limit.give_back(tx)
 
 
 def remember_network(core: Core, tx: Tx, user: User, actor: Actor) -> None:
@@ -180,9 +185,9 @@ def is_locked(core: Core, tx: Tx, user: User) -> bool:
 def open_login(core: Core, tx: Tx, user: User, actor: Actor) -> bool:
     """Forget the failed attempts at this account; whether its login was locked."""
     limits = Limits(core, user.email_key, actor)
+    tx.throttle.delete(limits.pair.kind, limits.pair.key)
     counter = tx.throttle.hold(_ACCOUNT, limits.account_key, at=tx.now)
     tx.throttle.delete(_ACCOUNT, limits.account_key)
-    tx.throttle.delete(limits.pair.kind, limits.pair.key)
     return counter.level > 0
 
 
@@ -197,8 +202,15 @@ def _require_allowed(tx: Tx, attempt: Attempt) -> None:
             raise LoginLocked
 
 
-def _count(tx: Tx, attempt: Attempt) -> tuple[tuple[str, datetime], ...]:
+@retried
+def _count(core: Core, attempt: Attempt) -> tuple[tuple[str, datetime], ...]:
     """The pauses that this attempt begins."""
+    with core.write() as tx:
+        return _take(tx, attempt)
+
+
+def _take(tx: Tx, attempt: Attempt) -> tuple[tuple[str, datetime], ...]:
+    # Networks, pair, account: everybody holds counters in this order, so that none wait for each other.
     pauses = []
     for limit in (*attempt.limits.networks, attempt.limits.pair):
         allowed_at = limit.take(tx)
@@ -214,12 +226,14 @@ def _count(tx: Tx, attempt: Attempt) -> tuple[tuple[str, datetime], ...]:
     return tuple(pauses)
 
 
-def _give_back(tx: Tx, attempt: Attempt) -> None:
-    for limit in (*attempt.limits.networks, attempt.limits.pair):
-        limit.give_back(tx)
+@retried
+def _give_back(core: Core, attempt: Attempt) -> None:
     key = attempt.limits.account_key
-    counter = tx.throttle.hold(_ACCOUNT, key, at=tx.now)
-    tx.throttle.save(_ACCOUNT, key, attempt.limits.account_rule.given_back(counter, tx.now))
+    with core.write() as tx:
+        for limit in (*attempt.limits.networks, attempt.limits.pair):
+            limit.give_back(tx)
+        counter = tx.throttle.hold(_ACCOUNT, key, at=tx.now)
+        tx.throttle.save(_ACCOUNT, key, attempt.limits.account_rule.given_back(counter, tx.now))
 
 
 def _is_known(core: Core, tx: Tx, user: User | None, actor: Actor) -> bool:

@@ -7,6 +7,7 @@ refuses for good is `failed` at once.
 """
 
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,8 +17,8 @@ from urllib.parse import urlsplit
 from jinja2 import TemplateError
 
 from usersvc import logs
-from usersvc.core import Core, Tx
-from usersvc.errors import DomainError, MailNotSent
+from usersvc.core import Core, Tx, retried
+from usersvc.errors import DatabaseBusy, DatabaseUnavailable, DomainError, MailNotSent
 from usersvc.mail.errors import LoginRefused, MailRefused
 from usersvc.repositories.outbox import OutboxMail
 from usersvc.services import _limits, _mails
@@ -27,6 +28,8 @@ LEASE = timedelta(minutes=5)
 PAUSE_AFTER_REFUSED_LOGIN = timedelta(minutes=1)
 PAUSES = [timedelta(minutes=m) for m in (1, 5, 15, 60, 180, 360)]
 _TRIES_OF_A_BROKEN_MAIL = 5
+# Seconds, less than a stop waits for the mail in hand.
+_SETTLE_PAUSES = (0.5, 1, 2, 4, 8)
 
 _log = logs.get("usersvc.delivery")
 
@@ -66,6 +69,7 @@ def _there_is_mail(core: Core) -> bool:
         return False
 
 
+@retried
 def _claim(core: Core, owner: str) -> OutboxMail | None:
     with core.write() as tx:
         tx.jobs.beat(at=tx.now)
@@ -87,6 +91,7 @@ def _handle(core: Core, mail: OutboxMail) -> bool:
     return _send(core, mail)
 
 
+@retried
 def _resolve(core: Core, mail: OutboxMail) -> None:
     """A request that nobody waits for: only now is the account looked up."""
     with core.write() as tx:
@@ -105,18 +110,36 @@ def _send(core: Core, mail: OutboxMail) -> bool:
         mail.kind, data, to=mail.address, message_id=mail.message_id, at=mail.created_at
     )
     where = core.transport.send(message)
-    with core.write() as tx:
-        tx.outbox.settle(mail, "sent", at=tx.now)
+    _settle_sent_patiently(core, mail)
     _log.info("mail sent", kind=mail.kind, to=mail.address, via=where, attempt=mail.attempts)
     return True
 
 
+def _settle_sent_patiently(core: Core, mail: OutboxMail) -> None:
+    """What went out and still counts as due goes out twice: a database that is away is waited for."""
+    for pause in _SETTLE_PAUSES:
+        try:
+            _settle_sent(core, mail)
+            return
+        except (DatabaseBusy, DatabaseUnavailable):
+            time.sleep(pause)
+    _settle_sent(core, mail)
+
+
+@retried
+def _settle_sent(core: Core, mail: OutboxMail) -> None:
+    with core.write() as tx:
+        tx.outbox.settle(mail, "sent", at=tx.now)
+
+
+@retried
 def _drop(core: Core, mail: OutboxMail) -> None:
     with core.write() as tx:
-        tx.outbox.settle(mail, "dropped", at=tx.now)
         _limits.give_back_mail(core, tx)
+        tx.outbox.settle(mail, "dropped", at=tx.now)
 
 
+@retried
 def _put_off(core: Core, mail: OutboxMail, error: Exception) -> None:
     """Later again, or given up."""
     reason = _reason(error)
@@ -146,6 +169,7 @@ def _job(mail: OutboxMail) -> Actor:
     return replace(Actor.job("deliver_outbox"), request_id=mail.request_id)
 
 
+@retried
 def _put_back(core: Core, mail: OutboxMail, error: LoginRefused) -> None:
     """Due again soon, having lost nothing: neither an attempt nor the time since it was due."""
     reason = _reason(error)
@@ -185,7 +209,7 @@ def _readable(at: datetime) -> str:
 
 def _resend_activation(core: Core, tx: Tx, request: OutboxMail) -> bool:
     """The activation link of a pending account; who was invited gets the invitation again."""
-    user = tx.users.by_email_key(request.address)
+    user = tx.users.hold_by_email_key(request.address)
     if user is None or user.status not in ("pending", "invited"):
         return False
     kind = "activation" if user.status == "pending" else "invitation"
@@ -200,7 +224,7 @@ def _resend_activation(core: Core, tx: Tx, request: OutboxMail) -> bool:
 
 def _forgot_password(core: Core, tx: Tx, request: OutboxMail) -> bool:
     """A reset link for an active account; who never activated his gets the link that does instead."""
-    user = tx.users.by_email_key(request.address)
+    user = tx.users.hold_by_email_key(request.address)
     if user is None or user.status != "active":
         return _resend_activation(core, tx, request)
     repeats_link = _mails.repeats_link(tx, user, "reset")

@@ -30,7 +30,7 @@ def checks(queue: QueueLook) -> list[Check]:
         Check("permissions", files.permissions, _FILES, in_use),
         Check("disk", machine.disk, _FILES),
         Check("secret key", files.secret, _FILES, in_use, lacking="no secret key"),
-        Check("database", database.file, _DISK, in_use, lacking="no database"),
+        Check("database", database.there, _DISK, in_use, lacking="no database"),
         Check("integrity", database.is_whole, database.RESTORE, ("database",), lacking="a damaged database"),
         Check("schema", database.schema_is_current, _DATABASE, ("integrity",), lacking="another schema"),
         Check("keys", files.ring, _DATABASE, ("secret key", *current)),
@@ -73,7 +73,9 @@ def _looked(check: Check, core: Core) -> Verdict:
     except DatabaseBusy:
         return failed(
             "locked by another program",
-            f"Find it, for instance with `fuser -v {core.database.path}`, and end it.",
+            f"Find it, for instance with `fuser -v {core.database.path}`, and end it."
+            if core.database.path
+            else "Find it in the server's `pg_stat_activity`, and end it.",
         )
     except (DomainError, OSError) as error:
         return failed(_line(error), check.remedy)

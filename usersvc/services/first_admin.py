@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from usersvc.core import Core, Tx
+from usersvc.core import Core, Tx, retried
 from usersvc.errors import EmailTaken, NotActive, UserNotFound
 from usersvc.repositories.users import User
 from usersvc.services import _steps, authorization
@@ -57,8 +57,21 @@ def create_admin(
     if plan.needs_password:
         core.policy.check(password or "", email=address.email, username=username)
         password_hash = core.hasher.hash(password or "")
+    return _make_admin(core, plan, address, username=username, password_hash=password_hash, actor=actor)
+
+
+@retried
+def _make_admin(
+    core: Core,
+    plan: AdminPlan,
+    address: Address,
+    *,
+    username: str | None,
+    password_hash: str | None,
+    actor: Actor,
+) -> Account:
     with core.write() as tx:
-        user = tx.users.by_email_key(address.key)
+        user = tx.users.hold_by_email_key(address.key)
         if plan.needs_password == (user is not None and user.status == "active"):
             raise NotActive("This account changed in this moment; try again.")
         if user is None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from usersvc.core import Core
+from usersvc.core import Core, retried
 from usersvc.services import maintenance, schema
 from usersvc.services.actor import Actor
 
@@ -27,6 +27,7 @@ class Vitals:
     """Rows that the last purge deleted, by kind."""
 
 
+@retried
 def check_ready(core: Core, *, actor: Actor) -> None:
     """Write to the database for real. Raises what is in the way; `actor` may be anybody."""
     schema.require_current(core)
@@ -34,6 +35,7 @@ def check_ready(core: Core, *, actor: Actor) -> None:
         tx.jobs.finish(_PROBE, at=tx.now, counts={})
 
 
+@retried
 def beat(core: Core) -> None:
     """A worker lives."""
     with core.write() as tx:

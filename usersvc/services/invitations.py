@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from usersvc.core import Core, Tx
+from usersvc.core import Core, Tx, retried
 from usersvc.errors import EmailTaken, UsernameTaken
 from usersvc.repositories.users import User
 from usersvc.services import _mails, _steps, authorization
@@ -11,6 +11,7 @@ from usersvc.services.actor import PERMISSIONS, Actor
 from usersvc.services.names import parse_email, parse_username
 
 
+@retried
 def invite(
     core: Core, *, email: str, role: str = "user", username: str | None = None, actor: Actor
 ) -> Account:

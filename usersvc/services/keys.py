@@ -1,6 +1,6 @@
 """The key ring: made at the first start, by whoever comes first; opened by every process."""
 
-from usersvc.core import Core, Tx
+from usersvc.core import Core, Tx, retried
 from usersvc.repositories.keys import StoredKey
 from usersvc.security import secret_key
 from usersvc.security.keys import (
@@ -63,6 +63,7 @@ def _find_secret(core: Core) -> str:
     return found
 
 
+@retried
 def _make_ring(core: Core, secret: str) -> list[StoredKey]:
     made = [make_key(use) for use in Use]
     with core.write(wait=60) as tx:
@@ -123,6 +124,6 @@ def _another_secret(core: Core) -> SettingsError:
     return SettingsError(
         [
             f"{origin or core.settings.secret_key_path}: this is not the secret key that the database "
-            f"{core.database.path} was made with: put that one back. Nothing was changed."
+            f"{core.database.address} was made with: put that one back. Nothing was changed."
         ]
     )

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from uuid import UUID
 
-from usersvc.core import Core
+from usersvc.core import Core, retried
 from usersvc.errors import (
     AccountDeactivated,
     AccountNotActivated,
@@ -43,6 +43,14 @@ def log_in(core: Core, *, email: str, password: str, actor: Actor) -> TokenPair:
         # A right password is not refused because there is no time to store it better.
         with suppress(Overloaded):
             password_hash = core.hasher.hash(password, client=actor.network, turn=attempt.turn)
+    return _enter(core, attempt, user, known_hash=known_hash, password_hash=password_hash, actor=actor)
+
+
+@retried
+def _enter(
+    core: Core, attempt: attempts.Attempt, user: User, *, known_hash: str, password_hash: str, actor: Actor
+) -> TokenPair:
+    """Open the session of a login whose password was verified against `known_hash`."""
     with core.write() as tx:
         # What was verified is checked again: a reset in between makes this login one with a wrong password.
         if not tx.users.log_in(user.id, verified_hash=known_hash, password_hash=password_hash, at=tx.now):
@@ -56,6 +64,7 @@ def log_in(core: Core, *, email: str, password: str, actor: Actor) -> TokenPair:
     return mint(core, user, session, rnd, at=tx.now)
 
 
+@retried
 def unlock(core: Core, *, user_id: UUID, actor: Actor) -> bool:
     """Open a login that is locked; False where it was not, and nothing was done.
 
@@ -88,7 +97,7 @@ def _key_of(core: Core, email: str) -> str:
     try:
         return parse_email(email, special_domains=core.settings.registration.special_domains).key
     except InvalidEmail:
-        return email.strip().lower()
+        return ascii(email.strip().lower())
 
 
 def _not_active(core: Core, user: User) -> DomainError:

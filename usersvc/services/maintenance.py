@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from usersvc import logs
-from usersvc.core import Core, Tx
+from usersvc.core import Core, Tx, retried
 from usersvc.mail.transports import FileTransport
 from usersvc.services.actor import Actor
 
@@ -46,9 +46,7 @@ def purge(
         counts[kind.kind] = _count(core, kind) if dry_run else _delete(core, kind, progress)
     counts["mail_files"] = _purge_mail_files(core, dry_run=dry_run)
     if not dry_run:
-        with core.write() as tx:
-            tx.jobs.finish(JOB, at=tx.now, counts=counts)
-            tx.audit(actor, "data.purged", counts=counts)
+        _note(core, actor, counts)
         if any(counts.values()):
             _log.info("purged", what=", ".join(f"{kind} {rows}" for kind, rows in counts.items() if rows))
     return counts
@@ -56,10 +54,20 @@ def purge(
 
 def purge_slot(core: Core, slot: datetime, *, actor: Actor) -> dict[str, int] | None:
     """The purge of one slot of the schedule; None where another worker has it or had it."""
+    return purge(core, actor=actor) if _claim_slot(core, slot) else None
+
+
+@retried
+def _claim_slot(core: Core, slot: datetime) -> bool:
     with core.write() as tx:
-        if not tx.jobs.claim_slot(JOB, slot):
-            return None
-    return purge(core, actor=actor)
+        return tx.jobs.claim_slot(JOB, slot)
+
+
+@retried
+def _note(core: Core, actor: Actor, counts: dict[str, int]) -> None:
+    with core.write() as tx:
+        tx.jobs.finish(JOB, at=tx.now, counts=counts)
+        tx.audit(actor, "data.purged", counts=counts)
 
 
 def last_slot(core: Core) -> datetime | None:
@@ -141,14 +149,19 @@ def _delete(core: Core, kind: _Purge, progress: Callable[[str, int], None]) -> i
     total = 0
     while True:
         begun = time.monotonic()
-        with core.write() as tx:
-            deleted = kind.delete(tx)
+        deleted = _delete_batch(core, kind)
         total += deleted
         progress(kind.kind, deleted)
         if deleted < BATCH:
             return total
         time.sleep(max(PAUSE_SECONDS, time.monotonic() - begun))
         core.database.checkpoint(above_bytes=LOG_BYTES)
+
+
+@retried
+def _delete_batch(core: Core, kind: _Purge) -> int:
+    with core.write() as tx:
+        return kind.delete(tx)
 
 
 def _purge_mail_files(core: Core, *, dry_run: bool) -> int:

@@ -1,6 +1,6 @@
 """Making a database and migrating it; apart from schema.py because Alembic is slow to import."""
 
-from usersvc.core import Core
+from usersvc.core import Core, retried
 from usersvc.db import migrate
 from usersvc.db.schema import HEAD, Schema, revision, state
 from usersvc.errors import DatabaseUnavailable, SchemaTooNew
@@ -9,6 +9,7 @@ from usersvc.services.actor import Actor
 _START = Actor.job("start")
 
 
+@retried
 def prepare(core: Core, *, actor: Actor = _START) -> bool:
     """Make the database where there is none and migrate it where it is older; whether it changed.
 
@@ -16,11 +17,12 @@ def prepare(core: Core, *, actor: Actor = _START) -> bool:
     that fails leaves the schema as it was. Raises SchemaTooNew, and then changes nothing.
     """
     _refuse_an_emptied_file(core)
-    core.database.create_file()
+    core.database.create()
     with core.read() as tx:
         if state(tx.connection) is Schema.CURRENT:
             return False
     with core.write(wait=60) as tx:
+        core.database.alone(tx.connection)
         found = state(tx.connection)
         if found is Schema.TOO_NEW:
             raise SchemaTooNew
@@ -35,7 +37,7 @@ def prepare(core: Core, *, actor: Actor = _START) -> bool:
 def _refuse_an_emptied_file(core: Core) -> None:
     """The secret key is made after the tables are: beside one, an empty file was a database once."""
     path, secret = core.database.path, core.settings.secret_key_path
-    if path.exists() and path.stat().st_size == 0 and secret.exists():
+    if path and path.exists() and path.stat().st_size == 0 and secret.exists():
         raise DatabaseUnavailable(
             f"{path} is empty, but {secret.name} shows that there was a database: restore it from a backup, "
             "or delete the empty file to begin anew."

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from jinja2 import TemplateError
 
 from usersvc import logs
-from usersvc.core import Core
+from usersvc.core import Core, retried
 from usersvc.errors import MailNotFound, MailNotGivenUp, MailNotSent
 from usersvc.mail.errors import LoginRefused, MailRefused
 from usersvc.repositories.outbox import OutboxMail
@@ -57,6 +57,7 @@ def list_mails(core: Core, *, status: str | None = None, limit: int = 50, actor:
         return [MailView.of(mail) for mail in tx.outbox.newest(status=status, limit=limit)]
 
 
+@retried
 def retry(core: Core, *, mail_id: UUID, actor: Actor) -> None:
     """Try a mail again that was given up, for another two days.
 
@@ -82,12 +83,16 @@ def send_test(core: Core, *, address: str, actor: Actor) -> str:
         where = _send_now(core, to)
     except (OSError, MailRefused, LoginRefused, TemplateError, ValueError) as error:
         reason = logs.mask_text(str(error))[:500]
-        with core.write() as tx:
-            tx.audit(actor, "mail.tested", outcome=MailNotSent.code, to=whom, error=reason)
+        _tell_tested(core, actor, outcome=MailNotSent.code, to=whom, error=reason)
         raise MailNotSent(f"The mail could not be sent: {reason}") from None
-    with core.write() as tx:
-        tx.audit(actor, "mail.tested", to=whom, via=where)
+    _tell_tested(core, actor, to=whom, via=where)
     return where
+
+
+@retried
+def _tell_tested(core: Core, actor: Actor, *, outcome: str = "ok", **detail: Any) -> None:
+    with core.write() as tx:
+        tx.audit(actor, "mail.tested", outcome=outcome, **detail)
 
 
 def _send_now(core: Core, to: str) -> str:

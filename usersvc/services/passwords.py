@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from usersvc.core import Core, Tx
+from usersvc.core import Core, Tx, retried
 from usersvc.errors import (
     InvalidCredentials,
     InvalidLink,
@@ -35,6 +35,7 @@ class ResetLink:
     expires_at: datetime
 
 
+@retried
 def forgot(core: Core, *, email: str, actor: Actor) -> None:
     """Ask for a reset link; looks nobody up, a job does the rest. Raises InvalidEmail."""
     address = parse_email(email, special_domains=core.settings.registration.special_domains)
@@ -51,12 +52,18 @@ def reset(core: Core, *, token: str, new_password: str, actor: Actor) -> None:
     Raises InvalidLink before anything is hashed; WeakPassword and Overloaded, after which the link
     still works.
     """
-    with core.write() as tx:
-        _limits.require_turn(core, tx, "reset", actor)
+    _limits.count_request(core, "reset", actor)
     link, user = _find_link(core, token)
     core.policy.check(new_password, email=user.email, username=user.username)
     password_hash = core.hasher.hash(new_password, client=actor.network)
+    _spend(core, link, user, password_hash, actor)
+
+
+@retried
+def _spend(core: Core, link: LinkToken, user: User, password_hash: str, actor: Actor) -> None:
     with core.write() as tx:
+        # The account before its links, as everybody holds them.
+        tx.users.hold(user.id)
         if not tx.link_tokens.use(link.id, at=tx.now):
             raise InvalidLink
         if user.status == "invited":
@@ -70,6 +77,7 @@ def reset(core: Core, *, token: str, new_password: str, actor: Actor) -> None:
         tx.audit(actor, "password.reset", target=user.id)
 
 
+@retried
 def mail_reset(core: Core, *, user_id: UUID, actor: Actor) -> None:
     """Mail a reset link because an operator says so, whatever the pause; the invited get theirs again.
 
@@ -85,6 +93,7 @@ def mail_reset(core: Core, *, user_id: UUID, actor: Actor) -> None:
         tx.audit(actor, "password.reset_mailed", target=user.id)
 
 
+@retried
 def show_reset_link(core: Core, *, user_id: UUID, actor: Actor) -> ResetLink:
     """Danger: whoever has the link has the account. For when mail is down; it is mailed to nobody.
 
@@ -119,10 +128,16 @@ def change(core: Core, *, current_password: str, new_password: str, actor: Actor
         attempts.fail(core, attempt, WrongPassword(), action=_CHANGE_FAILED)
     user = attempt.user
     # Whatever becomes of the new one, the current one was right.
-    with core.write() as tx:
-        attempts.settle_success(core, tx, attempt)
+    attempts.succeed(core, attempt)
     core.policy.check(new_password, email=user.email, username=user.username)
     password_hash = core.hasher.hash(new_password, client=actor.network, turn=attempt.turn)
+    return _replace_own(core, attempt, user, password_hash, actor)
+
+
+@retried
+def _replace_own(
+    core: Core, attempt: attempts.Attempt, user: User, password_hash: str, actor: Actor
+) -> TokenPair:
     with core.write() as tx:
         if not _replace(core, tx, user, password_hash, verifies_email=False):
             error = InvalidCredentials("The password was changed meanwhile; log in again.")
@@ -161,7 +176,7 @@ def _find_actor(core: Core, actor: Actor) -> User:
 
 def _require_link(tx: Tx, user_id: UUID) -> User:
     """An account that may be sent a link to choose a password."""
-    user = tx.users.by_id(user_id)
+    user = tx.users.hold(user_id)
     if user is None:
         raise UserNotFound
     if user.status not in ("active", "invited"):

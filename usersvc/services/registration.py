@@ -8,7 +8,7 @@ in between or last.
 
 from dataclasses import dataclass, replace
 
-from usersvc.core import Core, Tx
+from usersvc.core import Core, Tx, retried
 from usersvc.errors import (
     EmailTaken,
     InvalidLink,
@@ -54,8 +54,7 @@ def register(
     address = parse_email(email, special_domains=settings.special_domains)
     username = parse_username(username) if username else None
     # Counted before the password is looked at, which takes longer than everything but its hash.
-    with core.write() as tx:
-        _limits.require_turn(core, tx, "register", actor)
+    _limits.count_request(core, "register", actor)
     core.policy.check(password, email=address.email, username=username)
     _require_free_username(core, username)
     if not settings.activation:
@@ -67,6 +66,7 @@ def register(
     raise Overloaded(retry_after=1)
 
 
+@retried
 def resend_activation(core: Core, *, email: str, actor: Actor) -> None:
     """Ask for another activation link; looks nobody up, a job does the rest. Raises InvalidEmail."""
     address = parse_email(email, special_domains=core.settings.registration.special_domains)
@@ -83,8 +83,7 @@ def activate(core: Core, *, token: str, password: str | None = None, actor: Acto
     Raises InvalidLink; PasswordRequired, WeakPassword, TooManyAttempts and Overloaded, after which the link
     still works.
     """
-    with core.write() as tx:
-        _limits.require_turn(core, tx, "activate", actor)
+    _limits.count_request(core, "activate", actor)
     link, user = _find_link(core, token)
     password_hash = user.password_hash
     if password_hash is None:
@@ -92,7 +91,14 @@ def activate(core: Core, *, token: str, password: str | None = None, actor: Acto
             raise PasswordRequired
         core.policy.check(password, email=user.email, username=user.username)
         password_hash = core.hasher.hash(password, client=actor.network)
+    return _spend(core, link, user, password_hash, actor)
+
+
+@retried
+def _spend(core: Core, link: LinkToken, user: User, password_hash: str, actor: Actor) -> Account:
     with core.write() as tx:
+        # The account before its links, as everybody holds them.
+        tx.users.hold(user.id)
         if not tx.link_tokens.use(link.id, at=tx.now):
             raise InvalidLink
         if not tx.users.activate(user, email_verified_at=tx.now, password_hash=password_hash, at=tx.now):
@@ -129,6 +135,7 @@ def _hash_or_verify(core: Core, address: Address, username: str | None, password
     return _Wish(address, username, password_hash, met)
 
 
+@retried
 def _write_down(core: Core, wish: _Wish, actor: Actor, *, final: bool) -> bool:
     """False where the account changed since the password was looked at; a `final` try settles that too."""
     with core.write() as tx:
@@ -145,7 +152,7 @@ def _write_down(core: Core, wish: _Wish, actor: Actor, *, final: bool) -> bool:
             if may_mail:
                 _mail_activation(core, tx, user)
             return True
-        known = tx.users.by_email_key(wish.address.key)
+        known = tx.users.hold_by_email_key(wish.address.key)
         if known is None or (_replaceable(known) and _changed(known, wish.met) and not final):
             return False
         _register_again(core, tx, known, wish, actor)
@@ -185,6 +192,13 @@ def _register_active(
     core: Core, address: Address, username: str | None, password: str, actor: Actor
 ) -> Account:
     password_hash = core.hasher.hash(password, client=actor.network, turn="sign_up")
+    return _write_active(core, address, username, password_hash, actor)
+
+
+@retried
+def _write_active(
+    core: Core, address: Address, username: str | None, password_hash: str, actor: Actor
+) -> Account:
     with core.write() as tx:
         user = replace(
             _steps.new_user(tx, address, username=username, password_hash=password_hash, status="active"),
@@ -192,7 +206,7 @@ def _register_active(
         )
         if not tx.users.insert(user):
             # What is left from a time with activation by mail is in nobody's way.
-            known = tx.users.by_email_key(address.key)
+            known = tx.users.hold_by_email_key(address.key)
             if known is None or not _replaceable(known):
                 raise EmailTaken
             _steps.take_over(tx, known, username=username, password_hash=password_hash)

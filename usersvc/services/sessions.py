@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from usersvc.core import Core, Tx
+from usersvc.core import Core, Tx, retried
 from usersvc.errors import (
     DomainError,
     InvalidToken,
@@ -51,6 +51,7 @@ class SessionView:
     current: bool
 
 
+@retried
 def refresh(core: Core, *, refresh_token: str, actor: Actor) -> TokenPair:
     """Take the next step of a session.
 
@@ -69,6 +70,7 @@ def refresh(core: Core, *, refresh_token: str, actor: Actor) -> TokenPair:
     return mint(core, user, session, claims.rnd, at=tx.now)
 
 
+@retried
 def log_out(core: Core, *, refresh_token: str, actor: Actor) -> None:
     """End the session of this token; a token that is old, ended, expired or no token at all is fine."""
     try:
@@ -82,6 +84,7 @@ def log_out(core: Core, *, refresh_token: str, actor: Actor) -> None:
         return
 
 
+@retried
 def log_out_everywhere(core: Core, *, actor: Actor) -> int:
     """End all sessions of the actor, his own too; how many those were."""
     if actor.user_id is None:
@@ -123,6 +126,7 @@ def _living(tx: Tx, user_id: UUID, actor: Actor) -> list[SessionView]:
     ]
 
 
+@retried
 def end_own(core: Core, *, session_id: UUID, actor: Actor) -> None:
     """End one session of the actor. Raises SessionNotFound, also for another one's."""
     if actor.user_id is None:
@@ -133,6 +137,7 @@ def end_own(core: Core, *, session_id: UUID, actor: Actor) -> None:
         tx.audit(actor, "session.ended", target=actor.user_id, session=str(session_id))
 
 
+@retried
 def revoke_all(core: Core, *, user_id: UUID, actor: Actor) -> int:
     """End all sessions of somebody; how many those were. Raises Forbidden, UserNotFound."""
     with core.write() as tx:

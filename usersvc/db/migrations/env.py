@@ -12,7 +12,7 @@ def run() -> None:
         target_metadata=metadata,
         compare_type=True,
         render_as_batch=connection.dialect.name == "sqlite",
-        # SQLite's DDL is transactional once the driver leaves BEGIN to us (see db/engine.py).
+        # SQLite's DDL is transactional once the driver leaves BEGIN to us (see db/sqlite.py).
         transactional_ddl=True,
         transaction_per_migration=False,
     )

@@ -18,8 +18,17 @@ _INTEGRITY_SECONDS = 30
 _LONG_LOG = 256 * 2**20
 
 
-def file(core: Core) -> Verdict:
-    path = core.database.path
+def there(core: Core) -> Verdict:
+    return _file(core, core.database.path) if core.database.path else _server(core)
+
+
+def _server(core: Core) -> Verdict:
+    began = time.monotonic()
+    core.database.exists()
+    return ok(f"{core.database.address} answered in {(time.monotonic() - began) * 1000:.0f} ms")
+
+
+def _file(core: Core, path: Path) -> Verdict:
     if not path.exists():
         return failed(
             f"there is no database at {path}",
@@ -50,6 +59,8 @@ def _of_another(path: Path) -> str | None:
 
 
 def is_whole(core: Core) -> Verdict:
+    if not core.database.path:
+        return ok("looked after by PostgreSQL itself")
     with core.read() as tx:
         problems = integrity.problems(tx.connection, seconds=_INTEGRITY_SECONDS)
     if problems is None:
@@ -71,7 +82,7 @@ def schema_is_current(core: Core) -> Verdict:
         case Schema.OUTDATED:
             return failed("older than this usersvc", "Make a backup, then run `usersvc migrate`.")
         case Schema.ABSENT:
-            return failed(f"{core.database.path} has no tables of usersvc", "Run `usersvc migrate`.")
+            return failed(f"{core.database.address} has no tables of usersvc", "Run `usersvc migrate`.")
 
 
 def takes_writes(core: Core) -> Verdict:

@@ -11,6 +11,8 @@ from usersvc.settings import SettingsError
 
 def data_directory(core: Core) -> Verdict:
     path = core.settings.data_dir
+    if not path.exists() and not core.database.path:
+        return ok(f"none at {path} yet; with PostgreSQL hardly anything is kept there")
     if not path.exists():
         return failed(
             f"there is none at {path}", "Wrong folder or settings file? Otherwise `usersvc serve` makes it."
@@ -26,11 +28,13 @@ def data_directory(core: Core) -> Verdict:
 
 def permissions(core: Core) -> Verdict:
     path, database = core.settings.data_dir, core.database.path
+    if not path.exists():
+        return ok("nothing is there to look into")
     if open_to_others(path, reading=False):
         return failed(f"others can write {path}", f"chmod 700 {path}")
     if open_to_others(path, reading=True):
         return warning(f"others can look into {path}", f"chmod 700 {path}")
-    if database.exists() and open_to_others(database, reading=True):
+    if database and database.exists() and open_to_others(database, reading=True):
         return warning(f"others can read {database}", f"chmod 600 {database}")
     return ok("nobody else can look in")
 
@@ -46,10 +50,10 @@ def secret(core: Core) -> Verdict:
         )
     if found:
         return ok("server.secret_key" if core.settings.server.secret_key.get_secret_value() else str(path))
-    if not core.database.path.exists():
+    if not core.database.exists():
         return skipped("there is none yet; it is made with the database")
     return failed(
-        f"{path} is missing, which {core.database.path} was made with",
+        f"{path} is missing, which {core.database.address} was made with",
         "Put the file back from its backup, or set server.secret_key. Nothing can replace it.",
     )
 

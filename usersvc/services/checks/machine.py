@@ -32,7 +32,8 @@ def clock(core: Core) -> Verdict:
 
 def disk(core: Core) -> Verdict:
     """The worse of those under the data directory and the database, where they are two."""
-    folders = {_nearest(core.settings.data_dir), _nearest(core.database.path.parent)}
+    used = [core.settings.data_dir, *([core.database.path.parent] if core.database.path else [])]
+    folders = {_nearest(folder) for folder in used}
     verdicts = [_space_of(folder) for folder in sorted(folders)]
     bad = [verdict for verdict in verdicts if verdict.remedy]
     return max(bad, key=lambda verdict: verdict.state is State.FAILED) if bad else verdicts[0]

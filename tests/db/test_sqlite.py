@@ -24,13 +24,16 @@ from sqlalchemy.pool import Pool
 from tests.conftest import Make, settings_for
 from tests.factories import PASSWORD, STRANGER, an_admin, delivered, logged_in, token_in
 from usersvc.core import Core, build
-from usersvc.db import engine
-from usersvc.db.engine import Database, FairLock
+from usersvc.db import sqlite
+from usersvc.db.sqlite import FairLock, SqliteDatabase
 from usersvc.errors import DatabaseBusy, DatabaseUnavailable
 from usersvc.repositories.users import User
 from usersvc.security.secrets import new_id
 from usersvc.services import keys, maintenance, migration, registration, schema, sessions
 from usersvc.services.actor import Actor
+
+# The other one has test_postgresql.py.
+pytestmark = pytest.mark.sqlite
 
 NOBODY = 65534
 JOB = Actor.job("test")
@@ -120,7 +123,7 @@ def test_a_lock_handed_over_just_as_the_time_runs_out_is_held(monkeypatch: pytes
             lock.release()
             return False
 
-    monkeypatch.setattr(engine.threading, "Event", LateEvent)
+    monkeypatch.setattr(sqlite.threading, "Event", LateEvent)
     assert lock.acquire(0.01)
     monkeypatch.undo()
     assert not lock.acquire(0)
@@ -136,7 +139,7 @@ def test_a_waiter_that_is_interrupted_does_not_take_the_lock_with_it(monkeypatch
         def wait(self, timeout: float | None = None) -> bool:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine.threading, "Event", InterruptedEvent)
+    monkeypatch.setattr(sqlite.threading, "Event", InterruptedEvent)
     with pytest.raises(KeyboardInterrupt):
         lock.acquire(1)
     monkeypatch.undo()
@@ -360,8 +363,8 @@ def test_a_mistake_in_a_statement_is_no_trouble_of_the_database(core: Core) -> N
 def test_the_files_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
-        database = Database(tmp_path / "data" / "usersvc.db")
-        database.create_file()
+        database = SqliteDatabase(tmp_path / "data" / "usersvc.db")
+        database.create()
         with database.writing() as connection:
             connection.execute(text("CREATE TABLE t (x)"))
             connection.commit()
@@ -382,9 +385,9 @@ def test_the_switch_to_wal_waits_for_who_uses_the_file(tmp_path: Path) -> None:
         other.execute("CREATE TABLE t (x)")
         timer = threading.Timer(0.3, other.execute, ["COMMIT"])
         timer.start()
-        database = Database(path)
+        database = SqliteDatabase(path)
         try:
-            database.create_file()
+            database.create()
         finally:
             timer.join()
     with database.reading() as connection:
@@ -521,7 +524,7 @@ _READ_ONLY = """
 import json, os, sqlite3, sys
 from pathlib import Path
 from tests.conftest import settings_for
-from tests.db.test_engine import NOBODY, _attempts
+from tests.db.test_sqlite import NOBODY, _attempts
 from usersvc.core import build
 folder, warm, secret = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 warmed = build(settings_for(warm))

@@ -1,0 +1,122 @@
+"""PostgreSQL: one pool for readers and writers, and bounds on everything that waits."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from usersvc.db.types import WRITE_WAIT_SECONDS, unavailability
+
+# Any number that no other program on this database uses for its advisory locks.
+_ALONE = 0x75736572_73766300
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How many connections, and for how many seconds each kind of wait may last."""
+
+    pool: int = 10
+    overflow: int = 5
+    pool_wait: float = 3
+    connect: int = 5
+    statement: float = 5
+    lock: float = 3
+    idle_in_transaction: float = 15
+
+
+class PostgreSqlDatabase:
+    """Opens nothing until it is used; commits nothing: that is the core's."""
+
+    path: Path | None = None
+    log_bytes = 0
+
+    def __init__(self, url: str, bounds: Bounds) -> None:
+        self._url = make_url(url)
+        self.address = self._url.set(password=None).render_as_string()
+        self._engine = create_engine(
+            self._url,
+            pool_size=bounds.pool,
+            max_overflow=bounds.overflow,
+            pool_timeout=bounds.pool_wait,
+            pool_pre_ping=True,
+            hide_parameters=True,  # they hold hashes and addresses, and errors are logged
+            connect_args=_connect_arguments(self._url, bounds),
+        )
+        # Readers see one snapshot, as on SQLite. What PostgreSQL is told of it travels with the BEGIN.
+        self._reader = self._engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+        self._writer = self._engine.execution_options(isolation_level="READ COMMITTED")
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection in one snapshot. Raises DatabaseUnavailable, and DatabaseBusy where none is free."""
+        with _facts(), self._reader.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self, wait: float = WRITE_WAIT_SECONDS) -> Iterator[Connection]:
+        """A connection, its transaction begun.
+
+        Raises DatabaseBusy where another transaction holds a row that is needed for too long, or was in
+        each other's way; DatabaseUnavailable where the server cannot be reached or written.
+        """
+        with _facts(), self._writer.connect() as connection:
+            connection.begin()
+            if wait != WRITE_WAIT_SECONDS:
+                milliseconds = int(wait * 1000)
+                connection.execute(text(f"SET LOCAL lock_timeout = {milliseconds}"))
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
+            yield connection
+
+    def alone(self, connection: Connection) -> None:
+        """Wait until no other process is here, and let none in before this transaction ends."""
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_ALONE})"))
+
+    def exists(self) -> bool:
+        """Whether the server has it. Raises DatabaseUnavailable where it cannot be asked."""
+        with self.reading():
+            return True
+
+    def create(self) -> None:
+        """A database is made by whoever runs the server."""
+
+    def checkpoint(self, *, above_bytes: int) -> None:
+        """PostgreSQL does so by itself."""
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _connect_arguments(url: URL, bounds: Bounds) -> dict[str, object]:
+    limits = {
+        "statement_timeout": bounds.statement,
+        "lock_timeout": bounds.lock,
+        "idle_in_transaction_session_timeout": bounds.idle_in_transaction,
+    }
+    given = url.query.get("options", "")
+    own = " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
+    return {
+        "connect_timeout": bounds.connect,
+        "application_name": "usersvc",
+        "options": f"{own} {given if isinstance(given, str) else ' '.join(given)}".strip(),
+        # A peer that is gone without a word is noticed, whatever is being waited for.
+        "tcp_user_timeout": int(bounds.statement * 1000),
+        "keepalives_idle": 30,
+    }
+
+
+@contextmanager
+def _facts() -> Iterator[None]:
+    """Turn what the driver says of a database that cannot serve into a domain error."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeout) as error:
+        fact = unavailability(error)
+        if fact is None:
+            raise
+        raise fact from error
