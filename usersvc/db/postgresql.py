@@ -36,7 +36,8 @@ class PostgreSqlDatabase:
 
     def __init__(self, url: str, bounds: Bounds) -> None:
         self._url = make_url(url)
-        self.address = self._url.set(password=None).render_as_string()
+        shown = self._url.set(password=None).difference_update_query(["password", "sslpassword"])
+        self.address = shown.render_as_string()
         self._engine = create_engine(
             self._url,
             pool_size=bounds.pool,
