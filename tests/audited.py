@@ -37,6 +37,7 @@ from usersvc.services import (
     accounts,
     admin,
     attempts,
+    copying,
     delivery,
     first_admin,
     health,
@@ -582,6 +583,41 @@ def migrate(w: World) -> Iterator[None]:
         migration.prepare(w.core, actor=OPERATOR)
     finally:
         w.core.close()
+
+
+def _empty(w: World) -> Core:
+    assert w.core.database.path
+    return build(w.core.settings.on_database(f"sqlite:///{w.core.database.path}.copy"), clock=w.clock)
+
+
+@told(migration.prepare_copy)
+def make_a_database_ready_to_be_copied_into(w: World) -> Iterator[None]:
+    """The copy is told when it is complete."""
+    source, w.core = w.core, _empty(w)
+    plan = copying.plan(source, w.core)
+    w.core.database.create()
+    yield
+    migration.prepare_copy(w.core, mark=plan.mark)
+    w.core.close()
+
+
+@told(copying.copy, "database.copied | operator tester |  | ok")
+def copy_a_database(w: World) -> Iterator[None]:
+    """What is copied has its entries; here it is there already, and is compared and released."""
+    source, w.core = w.core, _empty(w)
+    plan = copying.plan(source, w.core)
+    migration.prepare_copy(w.core, mark=plan.mark)
+    with suppress(mails.Killed):
+        copying.copy(source, w.core, plan=plan, actor=OPERATOR, verified=_kill)
+    yield
+    try:
+        copying.copy(source, w.core, plan=plan, actor=OPERATOR)
+    finally:
+        w.core.close()
+
+
+def _kill(rows: int) -> None:
+    raise mails.Killed
 
 
 @told(keys.open_ring, "secret.set | job start |  | ok", *["key.created | job start |  | ok"] * len(keys.Use))

@@ -31,6 +31,7 @@ from usersvc.repositories.known_networks import KnownNetworks
 from usersvc.repositories.link_tokens import LinkTokens
 from usersvc.repositories.outbox import Outbox
 from usersvc.repositories.sessions import Sessions
+from usersvc.repositories.tables import Tables
 from usersvc.repositories.throttle import Throttle
 from usersvc.repositories.users import Users
 from usersvc.security.hashing_pool import HashingPool
@@ -124,6 +125,10 @@ class Tx:
     @cached_property
     def jobs(self) -> Jobs:
         return Jobs(self.connection)
+
+    @cached_property
+    def tables(self) -> Tables:
+        return Tables(self.connection)
 
 
 def _in_json(value: Any) -> Any:

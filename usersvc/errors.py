@@ -176,6 +176,21 @@ class MailNotGivenUp(DomainError):
     message = "This mail was not given up, so there is nothing to try again."
 
 
+class DatabaseNotEmpty(DomainError):
+    kind = Kind.CONFLICT
+    message = "The database to copy into holds something already."
+
+
+class RowRefused(DomainError):
+    kind = Kind.CONFLICT
+    message = "The database to copy into refuses a row."
+
+
+class CopyDiffers(DomainError):
+    kind = Kind.CONFLICT
+    message = "The copy is not what was copied."
+
+
 class NotActive(DomainError):
     kind = Kind.CONFLICT
     message = "This account is not active."
@@ -235,6 +250,11 @@ class SchemaOutdated(DomainError):
 class SchemaTooNew(DomainError):
     kind = Kind.UNAVAILABLE
     message = "The database was made by a newer usersvc: install that version."
+
+
+class CopyUnfinished(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "The database is an unfinished copy: finish it with `usersvc copy-database`."
 
 
 class MailNotSent(DomainError):

@@ -59,7 +59,7 @@ def _check_path(value: object) -> object:
     return value
 
 
-def _check_database_url(value: str) -> str:
+def check_database_url(value: str) -> str:
     if not value or _is_postgresql_address(value):
         return value
     if not (value.startswith("sqlite:///") and len(value) > len("sqlite:///")):
@@ -137,7 +137,7 @@ SecretKey = Annotated[SecretStr, AfterValidator(_check_secret)]
 BearerToken = Annotated[SecretStr, AfterValidator(_check_bearer_token)]
 Folder = Annotated[Path, BeforeValidator(_check_folder)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_check_path)]
-DatabaseUrl = Annotated[str, AfterValidator(_check_database_url)]
+DatabaseUrl = Annotated[str, AfterValidator(check_database_url)]
 QueueUrl = Annotated[str, AfterValidator(_check_queue_url)]
 Host = Annotated[str, AfterValidator(_check_host)]
 Networks = Annotated[str, AfterValidator(_check_networks)]

@@ -32,6 +32,7 @@ from usersvc.setting_types import (
 )
 
 ENV_PREFIX = "USERSVC_"
+_LONG_STATEMENT_SECONDS = 120
 _SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
@@ -399,6 +400,11 @@ class Settings(BaseSettings):
     @property
     def smtp_ca_file(self) -> Path | None:
         return self._from_here(self.mail.smtp_ca_file) if self.mail.smtp_ca_file else None
+
+    def on_database(self, url: str) -> "Settings":
+        """The same on another database, for work that no client waits for: a statement may take long."""
+        given = {"url": url, "statement_seconds": _LONG_STATEMENT_SECONDS}
+        return self.model_copy(update={"database": self.database.model_copy(update=given)})
 
     def _from_here(self, path: Path) -> Path:
         base = self._file.parent if self._file else Path.cwd()

@@ -3,18 +3,53 @@
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from usersvc import logs
-from usersvc.cli.opening import core_on, load_settings, make_or_migrate, name_database, opened, operator
+from usersvc.cli.opening import (
+    core_on,
+    load_settings,
+    make_copy_ready,
+    make_or_migrate,
+    name_database,
+    opened,
+    operator,
+)
 from usersvc.cli.output import Json, console, print_json, print_table
 from usersvc.core import Core
-from usersvc.services import keys, maintenance, schema
+from usersvc.services import copying, keys, maintenance, schema
+from usersvc.setting_types import check_database_url
+
+
+def _address(text: str) -> str:
+    """What is wrong with it is told without it: there may be a password inside."""
+    try:
+        return check_database_url(text or "none")
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}.") from None
+
+
+Source = Annotated[
+    str, typer.Argument(metavar="FROM", parser=_address, help="Address of the database, as in database.url.")
+]
+Target = Annotated[
+    str, typer.Argument(metavar="TO", parser=_address, help="Address of an empty one; a file is made.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
     app.command(rich_help_panel="Database")(migrate)
     app.command(rich_help_panel="Database")(purge_tokens)
+    app.command(rich_help_panel="Database")(copy_database)
 
 
 def migrate(
@@ -63,3 +98,74 @@ def _purge(core: Core) -> dict[str, int]:
     ) as bar:
         task = bar.add_task("Purging", total=sum(expected.values()))
         return maintenance.purge(core, actor=operator(), progress=lambda _, rows: bar.advance(task, rows))
+
+
+def copy_database(
+    ctx: typer.Context,
+    source: Source,
+    target: Target,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Copy everything into another database: from SQLite to PostgreSQL, or back.
+
+    Stop every serve and worker before. One that was broken off goes on where it was when it is called again.
+    The secret key stays the same.
+    """
+    settings = load_settings(ctx)
+    logs.configure(level="warning", form=settings.log.format)
+    with core_on(settings.on_database(source)) as old, core_on(settings.on_database(target)) as new:
+        typer.echo(f"From: {old.database.address}", err=True)
+        typer.echo(f"To:   {new.database.address}", err=True)
+        plan = copying.plan(old, new)
+        _warn(plan)
+        if not yes:
+            typer.confirm(f"Copy {max(0, plan.rows - plan.done)} rows?", abort=True, err=True)
+        make_copy_ready(new, plan.mark)
+        tables = _copy(old, new, plan)
+        addresses = {"from": old.database.address, "to": new.database.address}
+    rows = sum(table.rows for table in tables)
+    if as_json:
+        print_json({**addresses, "rows": rows, "copied_before": plan.done, "tables": list(map(vars, tables))})
+        return
+    print_table(
+        ["table", "rows", "digest"], [[table.name, str(table.rows), table.digest[:16]] for table in tables]
+    )
+    typer.echo(f"{rows} rows are there, the same in both databases; the secret key opens every key.")
+    typer.echo("Now set database.url, keep the secret key, and start usersvc.", err=True)
+
+
+def _warn(plan: copying.Plan) -> None:
+    typer.echo(
+        "`usersvc serve` and `usersvc worker` must be stopped: a change makes the copy fail.", err=True
+    )
+    if plan.done:
+        typer.echo(f"{plan.done} of {plan.rows} rows are there from a copy that was broken off.", err=True)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.0f} rows/s" if speed else "")
+
+
+def _copy(old: Core, new: Core, plan: copying.Plan) -> list[copying.CopiedTable]:
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+    ]
+    out = console(err=True)
+    with Progress(*columns, console=out, disable=not out.is_terminal) as bar:
+        copied = bar.add_task("Copying", total=plan.rows, completed=plan.done)
+        compared = bar.add_task("Comparing", total=2 * plan.rows)
+        return copying.copy(
+            old,
+            new,
+            plan=plan,
+            actor=operator(),
+            copied=lambda rows: bar.advance(copied, rows),
+            verified=lambda rows: bar.advance(compared, rows),
+        )

@@ -80,6 +80,13 @@ def make_or_migrate(core: Core) -> bool:
     return migration.prepare(core, actor=operator())
 
 
+def make_copy_ready(core: Core, mark: str) -> None:
+    """As above; see there for Alembic."""
+    from usersvc.services import migration
+
+    migration.prepare_copy(core, mark=mark)
+
+
 def name_database(core: Core) -> None:
     typer.echo(f"Database: {core.database.address}", err=True)
 

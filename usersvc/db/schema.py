@@ -2,9 +2,13 @@
 
 from enum import Enum
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, func, inspect, select, text
+
+from usersvc.db.models import metadata
 
 HEAD = "0002"
+_VERSION = "alembic_version"
+_COPY = "copy-"
 
 
 class Schema(Enum):
@@ -12,11 +16,13 @@ class Schema(Enum):
     OUTDATED = "outdated"
     CURRENT = "current"
     TOO_NEW = "too new"
+    UNFINISHED = "unfinished"
+    """A copy of another database, not yet complete."""
 
 
 def revision(connection: Connection) -> str | None:
     """The revision a database stands at; None where no migration ever ran."""
-    if not inspect(connection).has_table("alembic_version"):
+    if not inspect(connection).has_table(_VERSION):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
@@ -28,4 +34,37 @@ def state(connection: Connection) -> Schema:
         return Schema.ABSENT
     if current == HEAD:
         return Schema.CURRENT
+    if current.startswith(_COPY):
+        return Schema.UNFINISHED
     return Schema.TOO_NEW if current > HEAD else Schema.OUTDATED
+
+
+def mark_of_copy(source: str) -> str:
+    """What stands in the place of the revision while a database is copied; `source` has 16 characters.
+
+    One value says that the copy is unfinished, of what, and with which schema. A usersvc that knows of no
+    copies takes it for a newer schema, and refuses it too.
+    """
+    return f"{_COPY}{HEAD}-{source}"
+
+
+def mark_unfinished(connection: Connection, mark: str) -> None:
+    connection.execute(text("UPDATE alembic_version SET version_num = :mark"), {"mark": mark})
+
+
+def mark_finished(connection: Connection, mark: str) -> bool:
+    """False where this copy is not there any more, or was finished already."""
+    statement = "UPDATE alembic_version SET version_num = :head WHERE version_num = :mark"
+    return connection.execute(text(statement), {"head": HEAD, "mark": mark}).rowcount == 1
+
+
+def occupied(connection: Connection) -> str | None:
+    """The name of a table that is another program's, or that has rows; None where there is neither."""
+    ours = metadata.tables if revision(connection) else {}
+    for name in sorted(set(inspect(connection).get_table_names()) - {_VERSION}):
+        if name not in ours:
+            return name
+        first = select(func.count()).select_from(select(1).select_from(ours[name]).limit(1).subquery())
+        if connection.execute(first).scalar_one():
+            return name
+    return None

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from usersvc.db.models import instance, keys
 from usersvc.db.types import insert_if_absent
+from usersvc.security.secrets import digest
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Keys:
 
     def secret_check(self) -> bytes | None:
         return self._connection.execute(select(instance.c.secret_check)).scalar()
+
+    def fingerprint(self) -> str | None:
+        """16 characters that tell this instance from others, also from those under the same secret key."""
+        made = self._connection.execute(select(instance.c.secret_check, instance.c.created_at)).first()
+        return digest(f"{made.secret_check.hex()} {made.created_at.isoformat()}").hex()[:16] if made else None
 
     def remember_secret(self, check: bytes, *, at: datetime) -> bool:
         """False where the database knows a secret key already."""

@@ -2,8 +2,9 @@
 
 from usersvc.core import Core, retried
 from usersvc.db import migrate
-from usersvc.db.schema import HEAD, Schema, revision, state
-from usersvc.errors import DatabaseUnavailable, SchemaTooNew
+from usersvc.db.schema import HEAD, Schema, mark_unfinished, revision, state
+from usersvc.errors import CopyUnfinished, DatabaseUnavailable, SchemaTooNew
+from usersvc.services import schema
 from usersvc.services.actor import Actor
 
 _START = Actor.job("start")
@@ -14,7 +15,7 @@ def prepare(core: Core, *, actor: Actor = _START) -> bool:
     """Make the database where there is none and migrate it where it is older; whether it changed.
 
     Any number of processes may do so at once: one migrates, the others wait for it. A migration
-    that fails leaves the schema as it was. Raises SchemaTooNew, and then changes nothing.
+    that fails leaves the schema as it was. Raises SchemaTooNew and CopyUnfinished, and then changes nothing.
     """
     _refuse_an_emptied_file(core)
     core.database.create()
@@ -26,12 +27,29 @@ def prepare(core: Core, *, actor: Actor = _START) -> bool:
         found = state(tx.connection)
         if found is Schema.TOO_NEW:
             raise SchemaTooNew
+        if found is Schema.UNFINISHED:
+            raise CopyUnfinished
         if found is Schema.CURRENT:
             return False
         before = revision(tx.connection)
         migrate.upgrade(tx.connection)
         tx.audit(actor, "schema.migrated", before=before, after=HEAD)
     return True
+
+
+@retried
+def prepare_copy(core: Core, *, mark: str) -> None:
+    """Make an empty database ready to be copied into; safe to repeat.
+
+    From here on it is marked as unfinished, so that nothing else works on it. Raises DatabaseNotEmpty and
+    SchemaTooNew, and then changes nothing.
+    """
+    core.database.create()
+    with core.write(wait=60) as tx:
+        core.database.alone(tx.connection)
+        if not schema.is_begun(tx, mark):
+            migrate.upgrade(tx.connection)
+            mark_unfinished(tx.connection, mark)
 
 
 def _refuse_an_emptied_file(core: Core) -> None:

@@ -4,10 +4,17 @@ import time
 from collections.abc import Callable
 
 from usersvc import logs
-from usersvc.core import Core
-from usersvc.db.schema import Schema, state
+from usersvc.core import Core, Tx
+from usersvc.db.schema import Schema, occupied, revision, state
 from usersvc.db.types import will_last
-from usersvc.errors import DatabaseUnavailable, NoDatabase, SchemaOutdated, SchemaTooNew
+from usersvc.errors import (
+    CopyUnfinished,
+    DatabaseNotEmpty,
+    DatabaseUnavailable,
+    NoDatabase,
+    SchemaOutdated,
+    SchemaTooNew,
+)
 
 _LOOK_SECONDS = 0.2
 
@@ -49,7 +56,7 @@ def is_absent(core: Core) -> bool:
 
 
 def require_current(core: Core) -> None:
-    """Raises NoDatabase, SchemaOutdated or SchemaTooNew."""
+    """Raises NoDatabase, SchemaOutdated, SchemaTooNew or CopyUnfinished."""
     match look(core):
         case Schema.ABSENT:
             raise NoDatabase(
@@ -59,3 +66,27 @@ def require_current(core: Core) -> None:
             raise SchemaOutdated
         case Schema.TOO_NEW:
             raise SchemaTooNew
+        case Schema.UNFINISHED:
+            raise CopyUnfinished
+
+
+def is_begun(tx: Tx, mark: str) -> bool:
+    """Whether the database is this copy, unfinished; else it is free to be copied into.
+
+    Raises DatabaseNotEmpty where it holds anything else, SchemaTooNew.
+    """
+    if revision(tx.connection) == mark:
+        return True
+    found = state(tx.connection)
+    if found is Schema.UNFINISHED:
+        raise DatabaseNotEmpty(
+            "There is an unfinished copy of another database, or one that another version of usersvc began: "
+            "empty it first."
+        )
+    if name := occupied(tx.connection):
+        raise DatabaseNotEmpty(
+            f"The database to copy into holds something already, in the table {name}: take an empty one."
+        )
+    if found is Schema.TOO_NEW:
+        raise SchemaTooNew
+    return False

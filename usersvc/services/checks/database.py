@@ -81,6 +81,8 @@ def schema_is_current(core: Core) -> Verdict:
             return failed("made by a newer usersvc", "Install that version, or restore an older backup.")
         case Schema.OUTDATED:
             return failed("older than this usersvc", "Make a backup, then run `usersvc migrate`.")
+        case Schema.UNFINISHED:
+            return failed("an unfinished copy", "Run the same `usersvc copy-database` again.")
         case Schema.ABSENT:
             return failed(f"{core.database.address} has no tables of usersvc", "Run `usersvc migrate`.")
 
