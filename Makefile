@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOCK = $(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
-	--no-header --python-version 3.11 pyproject.toml
+	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-fast check format lock clean
@@ -37,8 +37,9 @@ format: $(READY) ## Format the code and mend what lint can mend
 	$(BIN)/ruff check --fix .
 
 lock: $(BIN)/uv ## Resolve the dependencies anew and pin them with hashes
-	$(LOCK) -o requirements.lock
-	$(LOCK) --extra dev -o requirements-dev.lock
+	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) pyproject.toml --extra dev -o requirements-dev.lock
+	$(LOCK) --group build -o requirements-build.lock
 
 clean: ## Remove what the other commands made, but not ./data
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
