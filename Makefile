@@ -24,7 +24,7 @@ test: $(READY) chromium ## Run every test
 	$(BIN)/pytest -n auto
 
 test-fast: $(READY) ## Run the tests that start no processes
-	$(BIN)/pytest -n auto -m "not process and not postgresql"
+	$(BIN)/pytest -n auto -m "not process and not postgresql and not redis"
 
 check: $(READY) ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check --quiet .

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,16 +128,15 @@ def transport() -> MemoryTransport:
     return MemoryTransport()
 
 
-@pytest.fixture
-def make_core(
-    data_dir: Path, database_values: dict[str, object], clock: MovedClock, transport: MemoryTransport
+@contextmanager
+def cores(
+    folder: Path, common: dict[str, object], clock: MovedClock, transport: MemoryTransport
 ) -> Iterator[Make]:
-    """Cores on the test's database: `make_core(registration__activation=False)`."""
+    """Cores that share all of this; closed at the end."""
     made: list[Core] = []
 
     def make(**values: object) -> Core:
-        settings = settings_for(data_dir, **{**database_values, **values})
-        core = build(settings, clock=clock, transport=transport)
+        core = build(settings_for(folder, **{**common, **values}), clock=clock, transport=transport)
         keys.open_ring(core)
         made.append(core)
         return core
@@ -144,6 +144,15 @@ def make_core(
     yield make
     for core in made:
         core.close()
+
+
+@pytest.fixture
+def make_core(
+    data_dir: Path, database_values: dict[str, object], clock: MovedClock, transport: MemoryTransport
+) -> Iterator[Make]:
+    """Cores on the test's database: `make_core(registration__activation=False)`."""
+    with cores(data_dir, database_values, clock, transport) as make:
+        yield make
 
 
 @pytest.fixture

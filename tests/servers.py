@@ -144,6 +144,22 @@ def redis_server() -> Iterator[Redis]:
 
 
 @contextmanager
+def hanging(server: PostgreSQL | Redis) -> Iterator[None]:
+    """The server neither answers nor closes a connection."""
+    assert server._process
+    first = server._process.pid
+    children = Path(f"/proc/{first}/task/{first}/children").read_text(encoding="ascii").split()
+    pids = [first, *map(int, children)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
 def _open_folder(name: str) -> Iterator[Path]:
     """A folder that other system users can enter, unlike pytest's."""
     folder = Path(tempfile.mkdtemp(prefix=f"usersvc-{name}-"))

@@ -89,7 +89,8 @@ def test_a_worker_that_is_stopped_at_once_has_begun_nothing_that_goes_on(core: C
         assert worker.stop()
 
 
-def test_a_queue_that_broke_is_told_with_the_remedy_and_nothing_runs(core: Core) -> None:
+@pytest.mark.parametrize("queue_values", ["file"], indirect=True)
+def test_a_file_that_broke_is_told_with_the_remedy_and_nothing_runs(core: Core) -> None:
     worker = Worker(core, make_queue(core.settings))
     core.settings.queue_path.write_bytes(b"no queue" * 5000)
     with pytest.raises(DatabaseUnavailable, match="delete it"):
@@ -156,7 +157,7 @@ def test_the_latest_slot_of_a_schedule_is_found(schedule: str, expected: datetim
     assert latest_slot(crontab(*schedule.split(), strict=True), now) == expected
 
 
-@pytest.mark.sqlite
+@pytest.mark.parametrize("queue_values", ["file"], indirect=True)
 def test_waiting_for_a_database_ends_with_what_is_wrong(core: Core) -> None:
     stop = Stop()
     assert wait_for_database(core, stop, seconds=0)

@@ -11,7 +11,6 @@ from usersvc.cli.opening import load_settings, name_database
 from usersvc.cli.output import Json, console, print_json, print_table
 from usersvc.core import build
 from usersvc.errors import ChecksFailed
-from usersvc.jobs import queue_file
 from usersvc.services import doctor as doctors
 from usersvc.services.checks.finding import Finding, State
 from usersvc.settings import Settings, SettingsError
@@ -48,6 +47,8 @@ def doctor(ctx: typer.Context, as_json: Json = False) -> None:
 
 
 def _examine(settings: Settings | None, mistakes: list[str]) -> list[Finding]:
+    from usersvc.jobs import queue_check
+
     logs.configure(level="error", form=settings.log.format if settings else "auto")
     err = console(err=True)
     with ExitStack() as stack:
@@ -56,7 +57,7 @@ def _examine(settings: Settings | None, mistakes: list[str]) -> list[Finding]:
             name_database(core)
         bar = stack.enter_context(Progress(console=err, transient=True, disable=not err.is_terminal))
         bar.add_task("Looking", total=None)
-        return list(doctors.examine(core, mistakes=mistakes, queue=queue_file.look))
+        return list(doctors.examine(core, mistakes=mistakes, queue=queue_check.look))
 
 
 def _print(findings: list[Finding]) -> None:

@@ -58,8 +58,12 @@ class Database(Protocol):
 def database_from(settings: Settings) -> Database:
     if not settings.on_postgresql:
         return SqliteDatabase(settings.database_path)
+    return PostgreSqlDatabase(settings.database.url, bounds_of(settings))
+
+
+def bounds_of(settings: Settings) -> Bounds:
     given = settings.database
-    bounds = Bounds(
+    return Bounds(
         pool=given.pool_size,
         overflow=given.pool_overflow,
         pool_wait=given.pool_seconds,
@@ -68,4 +72,3 @@ def database_from(settings: Settings) -> Database:
         lock=given.lock_seconds,
         idle_in_transaction=given.idle_in_transaction_seconds,
     )
-    return PostgreSqlDatabase(given.url, bounds)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, create_engine, make_url, text
+from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -45,7 +45,7 @@ class PostgreSqlDatabase:
             pool_timeout=bounds.pool_wait,
             pool_pre_ping=True,
             hide_parameters=True,  # they hold hashes and addresses, and errors are logged
-            connect_args=_connect_arguments(self._url, bounds),
+            connect_args=connect_arguments(url, bounds),
         )
         # Readers see one snapshot, as on SQLite. What PostgreSQL is told of it travels with the BEGIN.
         self._reader = self._engine.execution_options(
@@ -93,13 +93,14 @@ class PostgreSqlDatabase:
         self._engine.dispose()
 
 
-def _connect_arguments(url: URL, bounds: Bounds) -> dict[str, object]:
+def connect_arguments(url: str, bounds: Bounds) -> dict[str, object]:
+    """What libpq is told besides the address."""
     limits = {
         "statement_timeout": bounds.statement,
         "lock_timeout": bounds.lock,
         "idle_in_transaction_session_timeout": bounds.idle_in_transaction,
     }
-    given = url.query.get("options", "")
+    given = make_url(url).query.get("options", "")
     own = " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
     return {
         "connect_timeout": bounds.connect,

@@ -1,20 +1,20 @@
-"""Huey's queue out of the settings: its own SQLite file, JSON messages, no results."""
+"""Huey's queue out of the settings: a SQLite file, Redis or PostgreSQL; JSON messages, no results."""
 
 import json
-import os
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from huey.api import SqliteHuey
+from huey.api import Huey, PostgresHuey, RedisHuey, SqliteHuey
 from huey.registry import Message
 from huey.serializer import Serializer
-from huey.storage import SqliteStorage
 
-from usersvc.errors import DatabaseUnavailable
+from usersvc.db.engine import bounds_of
+from usersvc.db.postgresql import connect_arguments
+from usersvc.jobs.storages import FileQueue, PostgreSqlQueue, RedisQueue
+from usersvc.setting_types import is_redis
 from usersvc.settings import Settings
+
+# Part of the keys in Redis, and of each row in PostgreSQL.
+NAME = "usersvc"
 
 
 class JsonSerializer(Serializer):
@@ -27,42 +27,16 @@ class JsonSerializer(Serializer):
         return Message(*json.loads(bytes(data)))
 
 
-class _Storage(SqliteStorage):
-    def _create_connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection = super()._create_connection()
-        # Safe against corruption; a wake-up that a power failure loses is made good by the sweep.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        return connection
+def make_queue(settings: Settings) -> Huey:
+    """Connects to no server yet. Raises DatabaseUnavailable where the file or the address is unusable."""
+    url, common = settings.queue_url, _common()
+    if not url:
+        return SqliteHuey(storage_class=FileQueue, path=settings.queue_path, **common)
+    if is_redis(url):
+        return RedisHuey(storage_class=RedisQueue, url=url, **common)
+    arguments = connect_arguments(url, bounds_of(settings)) | {"application_name": "usersvc-queue"}
+    return PostgresHuey(storage_class=PostgreSqlQueue, url=url, arguments=arguments, **common)
 
 
-def make_queue(settings: Settings) -> SqliteHuey:
-    """Raises DatabaseUnavailable where the file cannot be used."""
-    path = settings.queue_path
-    with usable(path):
-        _touch(path)
-        return SqliteHuey(
-            name="usersvc",
-            filename=str(path),
-            storage_class=_Storage,
-            results=False,
-            serializer=JsonSerializer(),
-            utc=True,
-        )
-
-
-@contextmanager
-def usable(path: Path) -> Iterator[None]:
-    """Raises DatabaseUnavailable, with the remedy, where what is done to the queue in here fails."""
-    try:
-        yield
-    except (OSError, sqlite3.Error) as error:
-        remedy = "Nothing in it matters: delete it, and start again."
-        # The lowest byte: the rest says more exactly how.
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
-            remedy = "Another program holds it: end that one, and start again."
-        raise DatabaseUnavailable(f"The queue {path} cannot be used ({error}). {remedy}") from error
-
-
-def _touch(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+def _common() -> dict[str, Any]:
+    return {"name": NAME, "results": False, "serializer": JsonSerializer(), "utc": True}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from huey.api import Huey, crontab
+from huey.api import Huey, TaskWrapper, crontab
 
 from usersvc import logs
 from usersvc.core import Core
@@ -20,10 +20,10 @@ _log = logs.get("usersvc.jobs")
 
 @dataclass(frozen=True)
 class Tasks:
-    """Each puts its task into the queue."""
+    """Each puts its task into the queue; raises DatabaseUnavailable where that cannot be done."""
 
-    deliver_outbox: Callable[[], object]
-    catch_up: Callable[[], object]
+    deliver_outbox: TaskWrapper
+    catch_up: TaskWrapper
 
 
 def register(queue: Huey, core: Core, *, owner: str, stopping: Callable[[], bool] = lambda: False) -> Tasks:

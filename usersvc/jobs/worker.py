@@ -6,15 +6,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
 
-from huey.api import Huey
-from huey.consumer import Consumer
+from huey.api import Huey, Task
+from huey.consumer import Consumer, Scheduler
 
 from usersvc import logs
 from usersvc.core import Core
-from usersvc.errors import NoDatabase, SchemaOutdated
+from usersvc.errors import DatabaseUnavailable, NoDatabase, SchemaOutdated
 from usersvc.jobs.doorbell import Doorbell
-from usersvc.jobs.queue import usable
 from usersvc.jobs.tasks import register
 from usersvc.services import schema
 from usersvc.stopping import Stop, end_at_once
@@ -28,7 +29,42 @@ _JOIN_SECONDS = 5
 _log = logs.get("usersvc.worker")
 
 
+class _Scheduler(Scheduler):
+    """Does itself what no worker can be handed: a queue that is away costs promptness alone."""
+
+    def __init__(self, *given: Any, first: Task) -> None:
+        super().__init__(*given)
+        self._first = first
+
+    def initialize(self) -> None:
+        self._hand_over(self._first)
+
+    def enqueue_periodic_tasks(self, now: datetime | None) -> None:
+        for task in self.huey.read_periodic(now):
+            self._hand_over(task)
+
+    def _hand_over(self, task: Task) -> None:
+        try:
+            self.huey.enqueue(task)
+        except DatabaseUnavailable:
+            self._do(task)
+
+    def _do(self, task: Task) -> None:
+        try:
+            task.execute()
+        except Exception:
+            _log.exception("task failed", task=task.name)
+
+
 class _Consumer(Consumer):
+    def __init__(self, queue: Huey, *, first: Task, **options: Any) -> None:
+        self._first = first
+        super().__init__(queue, **options)
+
+    def _create_scheduler(self) -> Scheduler:
+        given = (self.huey, self.stop_flag, self.scheduler_interval, self.periodic)
+        return _Scheduler(*given, first=self._first)
+
     def _set_signal_handlers(self) -> None:
         """Signals belong to the process that the consumer is a part of."""
 
@@ -39,10 +75,14 @@ class Worker:
     def __init__(self, core: Core, queue: Huey, *, threads: int = 2) -> None:
         self._core = core
         self._stopping = threading.Event()
+        self._queue = queue
+        # In each of its threads, as it ends: PostgreSQL has a connection for each.
+        queue.on_shutdown(name="close")(queue.storage.close)
         owner = f"{socket.gethostname()[:40]}:{os.getpid()}"
         self._tasks = register(queue, core, owner=owner, stopping=self._stopping.is_set)
         self._consumer = _Consumer(
             queue,
+            first=self._tasks.catch_up.s(),
             workers=threads,
             periodic=True,
             max_delay=_IDLE_POLL_SECONDS,
@@ -56,11 +96,16 @@ class Worker:
         self._doorbell.ring()
 
     def start(self) -> None:
-        """Raises DatabaseUnavailable where the queue cannot be used; nothing runs then."""
-        # What became due while no worker ran is done first.
-        with usable(self._core.settings.queue_path):
+        """Raises DatabaseUnavailable where the queue's file cannot be used; nothing runs then.
+
+        A server may come later. Until then the mails of each minute are sent at its end.
+        """
+        try:
+            # What became due while no worker ran is done first.
             self._tasks.deliver_outbox()
-            self._tasks.catch_up()
+        except DatabaseUnavailable:
+            if not self._core.settings.queue_url:
+                raise
         self._thread.start()
         _log.info("worker started")
 
@@ -71,8 +116,10 @@ class Worker:
         # Its own thread starts the others: before it has ended they may not even have begun.
         self._thread.join(timeout=_JOIN_SECONDS)
         self._consumer.stop(graceful=True)
-        finished = not any(thread.is_alive() for _, thread in self._consumer.worker_threads)
+        threads = [self._consumer.scheduler, *(thread for _, thread in self._consumer.worker_threads)]
+        finished = not any(thread.is_alive() for thread in threads)
         if finished:
+            self._queue.storage.close()
             _log.info("worker stopped")
         else:
             _log.warning("worker cut off: what it had in hand is done again", after_seconds=STOP_SECONDS)

@@ -1,0 +1,256 @@
+"""Where wake-ups lie: Huey's storages, with bounds on each wait, that tell of trouble once and survive it."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import psycopg
+from huey.constants import EmptyData
+from huey.storage import BaseSqlStorage, PostgresStorage, RedisStorage, SqliteStorage
+from psycopg.conninfo import conninfo_to_dict
+from redis import ConnectionPool
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from usersvc import logs
+from usersvc.errors import DatabaseUnavailable
+from usersvc.setting_types import without_password
+
+# For Redis to let in, and to answer. Longer than a worker waits there for a wake-up, which is a second.
+_REDIS_SECONDS = 3
+# For PostgreSQL to answer at all; it ends a statement by itself before that.
+_ANSWER_SECONDS = 10
+# A worker whose queue is away looks for it so often.
+_PAUSE_SECONDS = 1.0
+# Any number that no other program on this database uses for its advisory locks.
+_TABLES = 0x75736572_71756575
+
+_log = logs.get("usersvc.queue")
+
+
+class Queue:
+    """What all storages do alike, before Huey's own class: wake-ups come and go, nothing else is kept.
+
+    Each raises DatabaseUnavailable where a wake-up cannot be put in; taking one out waits and finds none.
+    """
+
+    address: str
+    """To be shown; without a password."""
+    trouble: ClassVar[tuple[type[Exception], ...]]
+
+    def enqueue(self, data: bytes, priority: float | None = None) -> None:
+        with self.told("ring"):
+            super().enqueue(data, priority)  # type: ignore[misc]
+
+    def dequeue(self) -> bytes | None:
+        try:
+            with self.told("read"):
+                data: bytes | None = super().dequeue()  # type: ignore[misc]
+                return data
+        except DatabaseUnavailable:
+            time.sleep(_PAUSE_SECONDS)
+            return None
+
+    @contextmanager
+    def told(self, what: str) -> Iterator[None]:
+        """Log when this begins to fail and when it works again, not each time that it fails."""
+        failing: set[str] = self.__dict__.setdefault("_failing", set())
+        try:
+            with self.facts():
+                yield
+        except DatabaseUnavailable as error:
+            if what not in failing:
+                failing.add(what)
+                _log.warning("queue away", what=what, reason=str(error))
+            raise
+        if what in failing:
+            failing.discard(what)
+            _log.info("queue back", what=what)
+
+    @contextmanager
+    def facts(self) -> Iterator[None]:
+        """Raises DatabaseUnavailable, with the reason, where what is done in here fails."""
+        try:
+            yield
+        except self.trouble as error:
+            self.begin_anew()
+            raise DatabaseUnavailable(self.explain(error)) from error
+
+    def explain(self, error: Exception) -> str:
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        return f"The queue {self.address} cannot be used ({said})."
+
+    def begin_anew(self) -> None:
+        """Keep nothing that the trouble may have broken."""
+
+    # No task is put off or revoked, and no result is kept: Huey need not ask the server for each.
+
+    def read_schedule(self, _at: datetime) -> list[bytes]:
+        return []
+
+    def peek_many(self, _keys: list[str]) -> dict[str, bytes]:
+        return {}
+
+    def peek_data(self, _key: str) -> Any:
+        return EmptyData
+
+    def delete_data(self, _key: str) -> bool:
+        return False
+
+
+class FileQueue(Queue, SqliteStorage):
+    trouble = (sqlite3.Error, OSError)
+
+    def __init__(self, name: str, *, path: Path) -> None:
+        """Raises DatabaseUnavailable, with the remedy, where the file cannot be made or used."""
+        self.address = str(path)
+        super().__init__(name, filename=str(path), create_tables=False)
+        with self.facts():
+            _touch(path)
+            self.initialize_schema()
+
+    def explain(self, error: Exception) -> str:
+        remedy = "Nothing in it matters: delete it, and start again."
+        # The lowest byte: the rest says more exactly how.
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+            remedy = "Another program holds it: end that one, and start again."
+        return f"{super().explain(error)} {remedy}"
+
+    def close(self) -> None:
+        _close_shared(self)
+
+    def _create_connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection = super()._create_connection()
+        # Safe against corruption; a wake-up that a power failure loses is made good by the sweep.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+
+class _PlainRedis(RedisStorage):
+    def dequeue(self) -> bytes | None:
+        """Unlike Huey's own it tells a server that does not answer from one that has nothing."""
+        found: Any = self.conn.brpop(self.queue_key, timeout=self.read_timeout)
+        return found[1] if found else None
+
+
+class RedisQueue(Queue, _PlainRedis):
+    trouble = (RedisError, OSError)
+
+    def __init__(self, name: str, *, url: str) -> None:
+        """Connects to nothing yet. Raises DatabaseUnavailable where the address has unknown parameters."""
+        self.address = without_password(url)
+        try:
+            pool = ConnectionPool.from_url(
+                url,
+                socket_connect_timeout=_REDIS_SECONDS,
+                socket_timeout=_REDIS_SECONDS,
+                # Once more, for a connection that was closed while nothing was to do.
+                retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+            )
+            # It would be told only when the first wake-up sets out.
+            pool.connection_class(**pool.connection_kwargs)
+        except (TypeError, ValueError) as error:
+            raise DatabaseUnavailable(self.explain(error)) from error
+        super().__init__(name, connection_pool=pool)
+
+    def close(self) -> None:
+        self.pool.disconnect()
+
+    def try_out(self) -> str:
+        """By a write that changes nothing, as there is no such list: it is refused where any would be."""
+        with self.facts():
+            self.conn.lpushx(f"{self.queue_key}.none", b"")
+        return f"{self.address} takes wake-ups"
+
+
+class _Impatient(psycopg.Connection[Any]):
+    """Does not wait for ever for a server that neither answers nor goes away."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        return super().wait(gen, interval, _ANSWER_SECONDS if timeout is None else timeout)
+
+
+class PostgreSqlQueue(Queue, PostgresStorage):
+    trouble = (psycopg.Error, OSError)
+
+    def __init__(self, name: str, *, url: str, arguments: dict[str, Any]) -> None:
+        """Connects to nothing yet. Raises DatabaseUnavailable where libpq cannot read the address."""
+        self.address = without_password(url)
+        try:
+            conninfo_to_dict(self.address)
+        except psycopg.Error as error:
+            raise DatabaseUnavailable(self.explain(error)) from error
+        try:
+            conninfo_to_dict(url)
+        except psycopg.Error:  # it repeats the password
+            raise DatabaseUnavailable(
+                f"The queue {self.address} has a password that libpq cannot read."
+            ) from None
+        super().__init__(
+            name,
+            connection=lambda: _Impatient.connect(url, **arguments),
+            create_tables=False,
+        )
+
+    def explain(self, error: Exception) -> str:
+        # The ROLLBACK on a connection that broke hides why it broke.
+        while isinstance(error.__context__, psycopg.Error):
+            error = error.__context__
+        return super().explain(error)
+
+    def _create_connection(self) -> psycopg.Connection[Any]:
+        """With the tables there: whoever comes first makes them, also after they were dropped."""
+        connection: psycopg.Connection[Any] = super()._create_connection()
+        try:
+            if not self._has_tables(connection):
+                with connection.transaction():
+                    connection.execute("SELECT pg_advisory_xact_lock(%s)", [_TABLES])
+                    for statement in self.ddl:
+                        connection.execute(statement)
+        except psycopg.Error:
+            connection.close()
+            raise
+        return connection
+
+    def close(self) -> None:
+        """What this thread has, and what all share; either is opened again where it is needed."""
+        listening = getattr(self._listen_local, "conn", None)
+        if listening:
+            listening.close()
+            self._listen_local.conn = None
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        _close_shared(self)
+
+    def try_out(self) -> str:
+        """By a write that is taken back. Makes no tables."""
+        with self.facts(), closing(self._connect()) as connection:
+            if not self._has_tables(connection):
+                return f"{self.address} has no tables for it yet; a worker makes them"
+            with connection.transaction(force_rollback=True):
+                connection.execute("INSERT INTO huey_task (queue, data) VALUES (%s, %s)", [self.name, b""])
+        return f"{self.address} takes wake-ups"
+
+    def _has_tables(self, connection: psycopg.Connection[Any]) -> bool:
+        return connection.execute("SELECT to_regclass('huey_task')").fetchone() != (None,)
+
+
+def _close_shared(storage: BaseSqlStorage) -> None:
+    """Unlike Huey's own it may be done by several threads at once."""
+    with storage.lock:
+        connection, storage._conn = storage._conn, None
+        if connection:
+            connection.close()
+
+
+def _touch(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
