@@ -49,6 +49,7 @@ from usersvc.services import (
     outbox,
     passwords,
     registration,
+    requests,
     sessions,
 )
 from usersvc.services.actor import Actor
@@ -321,6 +322,12 @@ def give_an_attempt_back(w: World) -> Iterator[None]:
     yield
     with suppress(Overloaded):
         attempts.verify(w.core, attempt, password=PASSWORD)
+
+
+@told(requests.count)
+def count_a_request(w: World) -> Iterator[None]:
+    yield
+    requests.count(w.core, "register", STRANGER)
 
 
 @told(attempts.succeed)

@@ -52,7 +52,7 @@ WITHOUT_AN_ENTRY = {
     ),
     "maintenance._claim_slot": ({"jobs"}, "which worker purges; the purge has an entry"),
     "attempts.succeed": ({"throttle"}, "what the password was given for has an entry"),
-    "_limits.count_request": ({"throttle"}, "what was asked for has an entry"),
+    "requests.count": ({"throttle"}, "what was asked for has an entry"),
     "sessions.refresh": ({"sessions", "throttle"}, "the ordinary step of a session, every few minutes"),
 }
 

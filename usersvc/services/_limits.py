@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Literal
 
-from usersvc.core import Core, Tx, retried
+from usersvc.core import Core, Tx
 from usersvc.errors import TooManyAttempts
 from usersvc.security.keys import Use
 from usersvc.security.limits import Counter, PerWindow, Rule
@@ -67,13 +67,6 @@ def require_turn(core: Core, tx: Tx, asking: Asking, actor: Actor) -> None:
     allowed_at = Limit(asking, key_of(core, asking, actor.network), rule).take(tx)
     if allowed_at:
         raise too_many(allowed_at, tx.now)
-
-
-@retried
-def count_request(core: Core, asking: Asking, actor: Actor) -> None:
-    """As `require_turn`, in a transaction of its own: before what takes long."""
-    with core.write() as tx:
-        require_turn(core, tx, asking, actor)
 
 
 def may_ask_for_mail(core: Core, tx: Tx, actor: Actor) -> bool:

@@ -21,7 +21,7 @@ from usersvc.errors import (
 from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.users import User
 from usersvc.security.secrets import digest
-from usersvc.services import _limits, _mails, _steps, attempts, authorization
+from usersvc.services import _limits, _mails, _steps, attempts, authorization, requests
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email
 from usersvc.services.sessions import TokenPair, mint
@@ -52,7 +52,7 @@ def reset(core: Core, *, token: str, new_password: str, actor: Actor) -> None:
     Raises InvalidLink before anything is hashed; WeakPassword and Overloaded, after which the link
     still works.
     """
-    _limits.count_request(core, "reset", actor)
+    requests.count(core, "reset", actor)
     link, user = _find_link(core, token)
     core.policy.check(new_password, email=user.email, username=user.username)
     password_hash = core.hasher.hash(new_password, client=actor.network)

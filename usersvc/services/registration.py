@@ -20,7 +20,7 @@ from usersvc.errors import (
 from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.users import User
 from usersvc.security.secrets import digest
-from usersvc.services import _limits, _mails, _steps
+from usersvc.services import _limits, _mails, _steps, requests
 from usersvc.services.accounts import Account
 from usersvc.services.actor import Actor
 from usersvc.services.names import Address, parse_email, parse_username
@@ -54,7 +54,7 @@ def register(
     address = parse_email(email, special_domains=settings.special_domains)
     username = parse_username(username) if username else None
     # Counted before the password is looked at, which takes longer than everything but its hash.
-    _limits.count_request(core, "register", actor)
+    requests.count(core, "register", actor)
     core.policy.check(password, email=address.email, username=username)
     _require_free_username(core, username)
     if not settings.activation:
@@ -83,7 +83,7 @@ def activate(core: Core, *, token: str, password: str | None = None, actor: Acto
     Raises InvalidLink; PasswordRequired, WeakPassword, TooManyAttempts and Overloaded, after which the link
     still works.
     """
-    _limits.count_request(core, "activate", actor)
+    requests.count(core, "activate", actor)
     link, user = _find_link(core, token)
     password_hash = user.password_hash
     if password_hash is None:

@@ -61,6 +61,8 @@ def require_current(core: Core) -> None:
         case Schema.ABSENT:
             raise NoDatabase(
                 f"There is no database at {core.database.address}: wrong folder, or run `usersvc migrate`."
+                if core.database.path
+                else f"Nothing was made in {core.database.address} yet: run `usersvc migrate`."
             )
         case Schema.OUTDATED:
             raise SchemaOutdated
