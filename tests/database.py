@@ -61,11 +61,13 @@ def before_next_write(core: Core, sql: str, **values: object) -> Iterator[None]:
             assert other.execute(statement(sql, **values)).rowcount == 1
 
     engine = core.database._writer
-    event.listen(engine, "begin", interfere, insert=True)
+    # On SQLite the beginning takes the lock, on PostgreSQL readers share the connections.
+    moment = "begin" if core.settings.on_postgresql else "checkout"
+    event.listen(engine, moment, interfere)
     try:
         yield
     finally:
-        event.remove(engine, "begin", interfere)
+        event.remove(engine, moment, interfere)
     assert happened, "nothing was written"
 
 

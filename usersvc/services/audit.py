@@ -50,6 +50,7 @@ ACTIONS = (
     "mail.tested",
     "data.purged",
     "audit.purged",
+    "database.copied",
     "schema.migrated",
     "secret.set",
     "key.created",
