@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from huey.api import crontab
 
+from tests.database import locked
 from tests.factories import EMAIL, PASSWORD, STRANGER, active, delivered
 from usersvc.clock import MovedClock
 from usersvc.core import Core
@@ -154,7 +155,35 @@ def test_what_expired_is_purged_when_the_clock_says_so(core: Core, clock: MovedC
 )
 def test_the_latest_slot_of_a_schedule_is_found(schedule: str, expected: datetime | None) -> None:
     now = datetime(2026, 3, 10, 14, 37, 12, 5, tzinfo=UTC)
-    assert latest_slot(crontab(*schedule.split(), strict=True), now) == expected
+    matches = crontab(*schedule.split(), strict=True)
+    assert latest_slot(matches, now, look_back=timedelta(days=32)) == expected
+
+
+@pytest.mark.parametrize("queue_values", ["file", "all in postgresql"], indirect=True)
+def test_what_cannot_be_done_now_is_one_line_and_done_a_minute_later(
+    core: Core, clock: MovedClock, transport: MemoryTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    registration.register(core, email=EMAIL, password=PASSWORD, actor=STRANGER)
+    queue = make_queue(core.settings)
+    register(queue, core, owner="test")
+    clock.move(minutes=1)
+    each_minute = queue.read_periodic(clock.now().replace(tzinfo=None))
+    assert {task.name for task in each_minute} == {"sweep_outbox", "purge_expired"}
+
+    def done() -> list[str]:
+        caplog.clear()
+        for task in each_minute:
+            task.execute()
+        return [record.msg["event"] for record in caplog.records if isinstance(record.msg, dict)]
+
+    with locked(core):
+        assert done() == ["task put off"] * 2
+    assert transport.sent == []
+    assert maintenance.last_slot(core) is None
+    assert "task put off" not in done()
+    assert len(transport.sent) == 1
+    assert maintenance.last_slot(core)
+    queue.storage.close()
 
 
 @pytest.mark.parametrize("queue_values", ["file"], indirect=True)

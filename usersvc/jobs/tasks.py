@@ -3,17 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import wraps
 
 from huey.api import Huey, TaskWrapper, crontab
 
 from usersvc import logs
 from usersvc.core import Core
+from usersvc.errors import DomainError
 from usersvc.services import delivery, health, maintenance
 from usersvc.services.actor import Actor
 
 _PURGER = Actor.job("purge_expired")
-# How far back a missed slot of the schedule is looked for.
+# How far back a missed slot of the schedule is looked for: by a worker that starts, and by one that runs.
 _LOOK_BACK = timedelta(days=32)
+_LATE = timedelta(hours=1)
 
 _log = logs.get("usersvc.jobs")
 
@@ -30,26 +33,43 @@ def register(queue: Huey, core: Core, *, owner: str, stopping: Callable[[], bool
     """Make the tasks known to this queue, working on this core; `owner` names the worker in leases."""
 
     @queue.task(name="deliver_outbox")
+    @_told
     def deliver_outbox() -> None:
         delivery.deliver_due(core, owner=owner, stopping=stopping)
 
     @queue.periodic_task(crontab(), name="sweep_outbox")
+    @_told
     def sweep_outbox() -> None:
         health.beat(core)
         delivery.deliver_due(core, owner=owner, stopping=stopping)
 
     schedule = _schedule(core)
 
-    @queue.periodic_task(schedule, name="purge_expired")
+    @queue.periodic_task(crontab(), name="purge_expired")
+    @_told
     def purge_expired() -> None:
-        maintenance.purge_slot(core, _minute(core.clock.now()), actor=_PURGER)
+        _purge_due_slot(core, schedule, look_back=_LATE)
 
     @queue.task(name="catch_up")
+    @_told
     def catch_up() -> None:
         health.beat(core)
-        _purge_missed_slot(core, schedule)
+        _purge_due_slot(core, schedule, look_back=_LOOK_BACK)
 
     return Tasks(deliver_outbox, catch_up)
+
+
+def _told(task: Callable[[], None]) -> Callable[[], None]:
+    """What cannot be done now is one line of the log: the next minute tries again."""
+
+    @wraps(task)
+    def run() -> None:
+        try:
+            task()
+        except DomainError as error:
+            _log.warning("task put off", task=task.__name__, reason=str(error))
+
+    return run
 
 
 def _schedule(core: Core) -> Callable[[datetime], bool]:
@@ -58,18 +78,19 @@ def _schedule(core: Core) -> Callable[[datetime], bool]:
     return matches
 
 
-def _purge_missed_slot(core: Core, schedule: Callable[[datetime], bool]) -> None:
-    """Huey does not make up for runs that were missed while no worker ran."""
-    due = latest_slot(schedule, core.clock.now())
-    last = maintenance.last_slot(core)
-    if due and due != last:
+def _purge_due_slot(core: Core, schedule: Callable[[datetime], bool], *, look_back: timedelta) -> None:
+    """Purge for the latest slot that nobody has purged for: Huey itself makes up for no missed run."""
+    due = latest_slot(schedule, core.clock.now(), look_back=look_back)
+    if due and due != maintenance.last_slot(core):
         maintenance.purge_slot(core, due, actor=_PURGER)
 
 
-def latest_slot(schedule: Callable[[datetime], bool], now: datetime) -> datetime | None:
-    """The newest minute up to now that the schedule names; None where the last month has none."""
+def latest_slot(
+    schedule: Callable[[datetime], bool], now: datetime, *, look_back: timedelta
+) -> datetime | None:
+    """The newest minute up to now that the schedule names; None where none is that recent."""
     slot = _minute(now)
-    while slot > now - _LOOK_BACK:
+    while slot > now - look_back:
         if schedule(slot):
             return slot
         slot -= timedelta(minutes=1)
