@@ -11,7 +11,7 @@ from sqlalchemy import Connection, event, text
 from tests.conftest import Make, Prepared, postgresql_values, settings_for
 from tests.database import elsewhere
 from tests.factories import EMAIL, OPERATOR, STRANGER, active, an_admin, delivered, logged_in
-from tests.servers import PostgreSQL, postgresql
+from tests.servers import PostgreSQL, hanging, postgresql
 from usersvc.core import Core, build, retried
 from usersvc.db.postgresql import Bounds, PostgreSqlDatabase
 from usersvc.errors import DatabaseBusy, DatabaseUnavailable
@@ -179,6 +179,24 @@ def test_r16_a_connection_that_is_ended_meanwhile_is_replaced(core: Core) -> Non
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         other.execute(text(others + "WHERE datname = current_database() AND pid <> pg_backend_pid()"))
     assert logged_in(core).access_token
+
+
+def test_r17_a_server_that_neither_answers_nor_goes_away_is_given_up(tmp_path) -> None:
+    with postgresql() as server:
+        values = postgresql_values(server, server.new_database())
+        bounds = {"database__statement_seconds": 1, "database__connect_seconds": 2}
+        core = build(settings_for(tmp_path / "data", **values, **bounds), transport=MemoryTransport())
+        migration.prepare(core)
+        keys.open_ring(core)
+        active(core)
+        with hanging(server):
+            for _ in range(2):
+                began = time.monotonic()
+                with pytest.raises(DatabaseUnavailable):
+                    logged_in(core)
+                assert time.monotonic() - began < 8, "one answer and one connection were waited for"
+        assert logged_in(core).access_token
+        core.close()
 
 
 def test_r28_a_server_that_is_just_being_started_is_waited_for(own: tuple[PostgreSQL, Core]) -> None:

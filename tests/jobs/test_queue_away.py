@@ -15,8 +15,9 @@ from tests.factories import PASSWORD, STRANGER
 from tests.processes import eventually
 from tests.servers import PostgreSQL, Redis, hanging, postgresql, redis_server
 from usersvc.core import Core
+from usersvc.db.postgresql import ImpatientConnection
 from usersvc.errors import DatabaseUnavailable
-from usersvc.jobs import queue_check, storages
+from usersvc.jobs import queue_check
 from usersvc.jobs.doorbell import Doorbell
 from usersvc.jobs.queue import make_queue
 from usersvc.jobs.tasks import register
@@ -143,7 +144,7 @@ def test_r19_tables_that_are_dropped_are_made_again(
 def test_r19_a_ring_at_a_server_that_hangs_ends(
     core: Core, ring: Callable[[], object], server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storages, "_ANSWER_SECONDS", 1)
+    monkeypatch.setattr(ImpatientConnection, "patience", 1)
     ring()
     with hanging(server), pytest.raises(DatabaseUnavailable, match="cannot be used"):
         ring()

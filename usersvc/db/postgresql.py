@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, create_engine, make_url, text
+import psycopg
+from sqlalchemy import Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -13,6 +15,8 @@ from usersvc.db.types import WRITE_WAIT_SECONDS, unavailability
 
 # Any number that no other program on this database uses for its advisory locks.
 _ALONE = 0x75736572_73766300
+# A server that can still answer ends a statement itself, and says so before this much more has gone by.
+_ANSWER_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,21 @@ class Bounds:
     statement: float = 5
     lock: float = 3
     idle_in_transaction: float = 15
+
+
+class ImpatientConnection(psycopg.Connection[Any]):
+    """Does not wait for ever for a server that neither answers nor goes away: it is broken then."""
+
+    patience: float | None = 10
+    """Seconds for each answer; None for as long as it takes."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        try:
+            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.OperationalError as error:
+            if not error.sqlstate:  # It was not the server that said so.
+                self.pgconn.finish()
+            raise
 
 
 class PostgreSqlDatabase:
@@ -47,6 +66,8 @@ class PostgreSqlDatabase:
             hide_parameters=True,  # they hold hashes and addresses, and errors are logged
             connect_args=connect_arguments(url, bounds),
         )
+        self._patience = bounds.statement + _ANSWER_SECONDS
+        event.listen(self._engine, "do_connect", self._connect)
         # Readers see one snapshot, as on SQLite. What PostgreSQL is told of it travels with the BEGIN.
         self._reader = self._engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
@@ -68,11 +89,29 @@ class PostgreSqlDatabase:
         """
         with _facts(), self._writer.connect() as connection:
             connection.begin()
-            if wait != WRITE_WAIT_SECONDS:
-                milliseconds = int(wait * 1000)
-                connection.execute(text(f"SET LOCAL lock_timeout = {milliseconds}"))
-                connection.execute(text("SET LOCAL statement_timeout = 0"))
-            yield connection
+            if wait == WRITE_WAIT_SECONDS:
+                yield connection
+            else:
+                with self._patient(connection, wait):
+                    yield connection
+
+    @contextmanager
+    def _patient(self, connection: Connection, wait: float) -> Iterator[None]:
+        """For what is meant to take long, such as a migration."""
+        connection.execute(text(f"SET LOCAL lock_timeout = {int(wait * 1000)}"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        driver = connection.connection.driver_connection
+        assert driver
+        driver.patience = None
+        try:
+            yield
+        finally:
+            driver.patience = self._patience
+
+    def _connect(self, _dialect: object, _record: object, args: Any, arguments: Any) -> ImpatientConnection:
+        connection = ImpatientConnection.connect(*args, **arguments)
+        connection.patience = self._patience
+        return connection
 
     def alone(self, connection: Connection) -> None:
         """Wait until no other process is here, and let none in before this transaction ends."""

@@ -20,13 +20,12 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from usersvc import logs
+from usersvc.db.postgresql import ImpatientConnection
 from usersvc.errors import DatabaseUnavailable
 from usersvc.setting_types import without_password
 
 # For Redis to let in, and to answer. Longer than a worker waits there for a wake-up, which is a second.
 _REDIS_SECONDS = 3
-# For PostgreSQL to answer at all; it ends a statement by itself before that.
-_ANSWER_SECONDS = 10
 # A worker whose queue is away looks for it so often.
 _PAUSE_SECONDS = 1.0
 # Any number that no other program on this database uses for its advisory locks.
@@ -161,20 +160,14 @@ class RedisQueue(Queue, _PlainRedis):
         super().__init__(name, connection_pool=pool)
 
     def close(self) -> None:
-        self.pool.disconnect()
+        # Each thread closes as it ends; what another one still waits on is its own.
+        self.pool.disconnect(inuse_connections=False)
 
     def try_out(self) -> str:
         """By a write that changes nothing, as there is no such list: it is refused where any would be."""
         with self.facts():
             self.conn.lpushx(f"{self.queue_key}.none", b"")
         return f"{self.address} takes wake-ups"
-
-
-class _Impatient(psycopg.Connection[Any]):
-    """Does not wait for ever for a server that neither answers nor goes away."""
-
-    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        return super().wait(gen, interval, _ANSWER_SECONDS if timeout is None else timeout)
 
 
 class PostgreSqlQueue(Queue, PostgresStorage):
@@ -195,7 +188,7 @@ class PostgreSqlQueue(Queue, PostgresStorage):
             ) from None
         super().__init__(
             name,
-            connection=lambda: _Impatient.connect(url, **arguments),
+            connection=lambda: ImpatientConnection.connect(url, **arguments),
             create_tables=False,
         )
 
