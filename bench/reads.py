@@ -27,6 +27,7 @@ from starlette.responses import Response
 from usersvc import configuration, logs
 from usersvc.api import deps
 from usersvc.api.app import create_app
+from usersvc.api.counting import Counts
 from usersvc.api.schemas import UserOut, answer
 from usersvc.core import Core, build
 from usersvc.db.models import sessions, users
@@ -61,7 +62,7 @@ def _app(core: Core, way: str) -> Any:
     if way == "in place":
         return create_app(core)
     app = FastAPI()
-    app.state.face = deps.Face(core, draining=lambda: False)
+    app.state.face = deps.Face(core, counts=Counts(), draining=lambda: False)
     engine = create_async_engine(f"sqlite+aiosqlite:///{core.database.path}")
 
     @app.get("/api/v1/users/me")

