@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# One more than there are cores: some tests wait for a clock or for a process.
+JOBS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 LOCK = $(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
 	--no-header --python-version 3.11
 
@@ -21,10 +23,10 @@ run: $(READY) ## Serve on http://127.0.0.1:8000, with a database in ./data
 	@$(BIN)/usersvc serve
 
 test: $(READY) chromium ## Run every test
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n $(JOBS)
 
 test-fast: $(READY) ## Run the tests that start no processes
-	$(BIN)/pytest -n auto -m "not process and not postgresql and not redis"
+	$(BIN)/pytest -n $(JOBS) -m "not process and not postgresql and not redis"
 
 check: $(READY) ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check --quiet .

@@ -17,6 +17,8 @@ from usersvc.api.app import create_app
 from usersvc.core import Core
 from usersvc.services import maintenance
 
+pytestmark = pytest.mark.sqlite  # what is told is the same on both
+
 ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana-dashboard.json").read_text(encoding="utf-8"))

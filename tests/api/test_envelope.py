@@ -9,6 +9,8 @@ from tests.api.conftest import Client, code_of
 from usersvc.api.app import create_app
 from usersvc.core import Core
 
+pytestmark = pytest.mark.sqlite  # what is refused here meets no database
+
 EVERYWHERE = ("/api/v1/nothing", "/nothing", "/healthz", "/readyz", "/activate", "/docs", "/openapi.json")
 JSON = {"Content-Type": "application/json"}
 

@@ -4,6 +4,8 @@ import pytest
 
 from tests.api.conftest import Client, code_of
 
+pytestmark = pytest.mark.sqlite  # what is refused here meets no database
+
 
 def _status(client: Client, host: str, path: str = "/api/v1/users/me") -> int:
     return client.http.get(path, headers={"Host": host}).status_code

@@ -150,7 +150,7 @@ def test_a_bad_filter_is_named(run: Run, ada: str, arguments: list[str], code: i
 
 
 def test_there_is_nothing_to_read_without_a_database(run: Run) -> None:
-    assert "no database" in run("audit", code=8).stderr
+    assert "run `usersvc migrate`" in run("audit", code=8).stderr
 
 
 @pytest.mark.process

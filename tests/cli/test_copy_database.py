@@ -11,6 +11,8 @@ from tests.cli.conftest import Run
 from tests.conftest import Prepared
 from tests.factories import EMAIL, PASSWORD
 
+pytestmark = pytest.mark.sqlite  # the database of the settings: FROM and TO are named
+
 OLD, NEW = "sqlite:///data/usersvc.db", "sqlite:///new.db"
 UNREACHABLE = "postgresql://usersvc:horse-battery@127.0.0.1:1/users?password=staple-42&sslpassword=moon-17"
 

@@ -48,14 +48,16 @@ def test_a_server_that_is_away(run: Run, well: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("USERSVC_DATABASE__URL", f"postgresql://usersvc:hidden@127.0.0.1:{free_port()}/x")
     result = run("doctor", "--json", code=8)
     assert "hidden" not in result.output
-    assert set(_failed(run)) == {"database"}
+    assert set(_failed(run)) == {"database", "queue"}, "which lies in it"
 
 
 def test_a_database_that_the_server_does_not_have(
     run: Run, well: Path, prepared_postgresql: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("USERSVC_DATABASE__URL", prepared_postgresql.server.address("nowhere"))
-    assert _failed(run) == {"database": "There is no such database on the server."}
+    failed = _failed(run)
+    assert failed.pop("database") == "There is no such database on the server."
+    assert set(failed) == {"queue"}, "which lies in it"
 
 
 def test_an_older_schema(run: Run, well: Path, inside: Core) -> None:

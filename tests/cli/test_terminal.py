@@ -17,6 +17,8 @@ from usersvc import __version__
 from usersvc.cli.app import CLOSED_PIPE, EXIT, app
 from usersvc.errors import Kind
 
+pytestmark = pytest.mark.sqlite  # what is shown is the same on both
+
 COMMANDS = sorted(get_command(app).commands)
 
 
