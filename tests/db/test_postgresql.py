@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import pytest
 from sqlalchemy import Connection, event, text
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, event, text
 from tests.conftest import Make, Prepared, postgresql_values, settings_for
 from tests.database import elsewhere
 from tests.factories import EMAIL, OPERATOR, STRANGER, active, an_admin, delivered, logged_in
+from tests.processes import eventually
 from tests.servers import PostgreSQL, hanging, postgresql
 from usersvc.core import Core, build, retried
 from usersvc.db.postgresql import Bounds, PostgreSqlDatabase
@@ -179,6 +181,38 @@ def test_r16_a_connection_that_is_ended_meanwhile_is_replaced(core: Core) -> Non
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         other.execute(text(others + "WHERE datname = current_database() AND pid <> pg_backend_pid()"))
     assert logged_in(core).access_token
+
+
+def test_r16_who_finds_a_server_that_only_follows_asks_the_others(tmp_path) -> None:
+    with postgresql() as first, postgresql() as second:
+        name = first.new_database()
+        assert second.new_database() == name
+        url = f"postgresql://usersvc@/{name}?host=127.0.0.1,127.0.0.1&port={first.port},{second.port}"
+        values = postgresql_values(first, name)
+        values["database__url"] = f"{url}&target_session_attrs=read-write"
+        core = build(settings_for(tmp_path / "data", **values), transport=MemoryTransport())
+        migration.prepare(core)
+        keys.open_ring(core)
+        with core.write() as tx:
+            _put_job(tx.connection, "before")
+        first.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        first.execute("SELECT pg_reload_conf()")
+        second.execute("CREATE TABLE jobs (name text, counts text)", database=name)
+        names = map(str, count())
+        eventually(lambda: _is_refused(core, next(names)))
+        with core.write() as tx:
+            _put_job(tx.connection, "after")
+        assert second.execute("SELECT name FROM jobs", database=name) == [("after",)]
+        core.close()
+
+
+def _is_refused(core: Core, name: str) -> bool:
+    try:
+        with core.write() as tx:
+            _put_job(tx.connection, name)
+    except DatabaseUnavailable:
+        return True
+    return False
 
 
 def test_r17_a_server_that_neither_answers_nor_goes_away_is_given_up(tmp_path) -> None:

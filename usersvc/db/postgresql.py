@@ -11,7 +11,7 @@ from sqlalchemy import Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from usersvc.db.types import WRITE_WAIT_SECONDS, unavailability
+from usersvc.db.types import READ_ONLY, WRITE_WAIT_SECONDS, unavailability
 
 # Any number that no other program on this database uses for its advisory locks.
 _ALONE = 0x75736572_73766300
@@ -87,7 +87,9 @@ class PostgreSqlDatabase:
         Raises DatabaseBusy where another transaction holds a row that is needed for too long, or was in
         each other's way; DatabaseUnavailable where the server cannot be reached or written.
         """
-        with _facts(), self._writer.connect() as connection:
+        with _facts(), self._writer.connect() as connection, _left_where_read_only(connection):
+            # SQLAlchemy would say READ WRITE, which overrules a server that is to take no writes.
+            _driver(connection).read_only = None
             connection.begin()
             if wait == WRITE_WAIT_SECONDS:
                 yield connection
@@ -100,8 +102,7 @@ class PostgreSqlDatabase:
         """For what is meant to take long, such as a migration."""
         connection.execute(text(f"SET LOCAL lock_timeout = {int(wait * 1000)}"))
         connection.execute(text("SET LOCAL statement_timeout = 0"))
-        driver = connection.connection.driver_connection
-        assert driver
+        driver = _driver(connection)
         driver.patience = None
         try:
             yield
@@ -149,6 +150,23 @@ def connect_arguments(url: str, bounds: Bounds) -> dict[str, object]:
         "tcp_user_timeout": int(bounds.statement * 1000),
         "keepalives_idle": 30,
     }
+
+
+def _driver(connection: Connection) -> ImpatientConnection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, ImpatientConnection)
+    return driver
+
+
+@contextmanager
+def _left_where_read_only(connection: Connection) -> Iterator[None]:
+    """After a failover this server may be the one that only follows: the next connection asks anew."""
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == READ_ONLY:
+            connection.invalidate()
+        raise
 
 
 @contextmanager

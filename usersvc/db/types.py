@@ -75,9 +75,10 @@ _IN_WORDS = {
 }
 
 # PostgreSQL's classes and codes of errors, by how they begin; appendix A of its manual.
+READ_ONLY = "25006"
 _BUSY_STATES = ("40001", "40P01", "55P03", "57014", "25P03")
 _POSTGRESQL_TROUBLE = {
-    "25006": "The database is read-only.",
+    READ_ONLY: "The database is read-only.",
     "28": _REFUSED,
     "3D": _MISSING,
     "42501": _FORBIDDEN,
