@@ -37,7 +37,7 @@ from usersvc.security.secrets import new_id
 from usersvc.services import first_admin, keys, migration
 from usersvc.services.actor import Actor
 
-ROUNDS, SECONDS, CONNECTIONS, ROWS = 5, 4.0, 16, 20_000
+ROUNDS, SECONDS, CONNECTIONS, ROWS = 3, 4.0, 16, 20_000
 PASSWORD = "zebra quilt 41 lamp"
 
 
