@@ -1,11 +1,7 @@
 """Tokens are believed only when they are ours, of the right kind, whole and in time."""
 
-import base64
-import hashlib
-import hmac
 import json
 import socket
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.forgery import b64, forged, hs256, signing, unb64
 from usersvc.errors import InvalidToken, TokenExpired
 from usersvc.security.keys import Key, KeyRing, Use, make_key
 from usersvc.security.tokens import LEEWAY_SECONDS, AccessClaims, RefreshClaims, Tokens
@@ -53,30 +50,6 @@ REFRESH: dict[str, Any] = {
     "iat": ISSUED,
     "exp": ISSUED + 86400,
 }
-Sign = Callable[[bytes], bytes]
-
-
-def b64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def unb64(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-def signing(key: Key) -> Sign:
-    return lambda message: jwt.get_algorithm_by_name(key.algorithm).sign(message, key.private)
-
-
-def hs256(secret: bytes) -> Sign:
-    return lambda message: hmac.digest(secret, message, hashlib.sha256)
-
-
-def forged(header: Any, claims: Any, sign: Sign) -> str:
-    """Any header over any claims; texts are taken as they are, also where they are no good JSON."""
-    parts = [part if isinstance(part, str) else json.dumps(part) for part in (header, claims)]
-    message = ".".join(b64(part.encode()) for part in parts)
-    return f"{message}.{b64(sign(message.encode()))}"
 
 
 def access(

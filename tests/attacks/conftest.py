@@ -1,0 +1,116 @@
+"""A small world that is made once and copied for each test: accounts, sessions and links of every kind."""
+
+import shutil
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Client
+from tests.conftest import Make, cores
+from tests.factories import (
+    OPERATOR,
+    OTHER_PASSWORD,
+    active,
+    an_admin,
+    delivered,
+    invited,
+    logged_in,
+    pending,
+    rewrite_user,
+    token_in,
+    user_row,
+)
+from usersvc.api.deps import PREFIX
+from usersvc.clock import MovedClock
+from usersvc.core import Core
+from usersvc.mail.transports import MemoryTransport
+from usersvc.services import admin, passwords, sessions
+from usersvc.services.sessions import TokenPair
+
+USER, MODERATOR, ADMIN = "ada@example.org", "mod@example.org", "root@example.org"
+# Somebody else, to whom things are done; his link resets his password.
+TARGET = "bob@example.org"
+PENDING, INVITED = "pia@example.org", "ina@example.org"
+DEACTIVATED, DEMOTED = "gone@example.org", "demoted@example.org"
+# Deactivated too, but his session was left as it was.
+IN_LIMBO = "limbo@example.org"
+ENDED = "root@example.org, logged out"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What is left of the making: a data directory, and what only the owners hold."""
+
+    folder: Path
+    clock: MovedClock
+    pairs: dict[str, TokenPair]
+    links: dict[str, str]
+    """Of each purpose one that lives."""
+
+
+@dataclass(frozen=True)
+class World:
+    core: Core
+    client: Client
+    clock: MovedClock
+    pairs: dict[str, TokenPair]
+    links: dict[str, str]
+
+    def id_of(self, email: str) -> str:
+        return str(user_row(self.core, email).id)
+
+    def documented(self) -> dict[str, dict[str, Any]]:
+        """Every route of the OpenAPI document, as `POST /auth/login`, with what is said of it."""
+        document = self.client.http.get("/openapi.json").json()
+        return {
+            f"{method.upper()} {path.removeprefix(PREFIX)}": operation
+            for path, methods in document["paths"].items()
+            for method, operation in methods.items()
+        }
+
+
+@pytest.fixture(scope="session")
+def made(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("world") / "data"))
+    clock, transport = MovedClock(), MemoryTransport()
+    with cores(folder, {}, clock, transport) as make:
+        pairs, links = _populate(make(throttle__enabled=False))
+    return Made(folder, clock, pairs, links)
+
+
+def _populate(core: Core) -> tuple[dict[str, TokenPair], dict[str, str]]:
+    an_admin(core, ADMIN)
+    administrators = (DEACTIVATED, DEMOTED, IN_LIMBO)
+    roles = {USER: "user", TARGET: "user", MODERATOR: "moderator"} | dict.fromkeys(administrators, "admin")
+    for email, role in roles.items():
+        account = active(core, email, username=email.partition("@")[0])
+        admin.set_role(core, user_id=account.id, role=role, actor=OPERATOR)
+    pairs = {email: logged_in(core, email) for email in (ADMIN, *roles)}
+    pairs[ENDED] = logged_in(core, ADMIN)
+    sessions.log_out(core, refresh_token=pairs[ENDED].refresh_token, actor=OPERATOR)
+    rewrite_user(core, IN_LIMBO, status="deactivated")
+    admin.deactivate(core, user_id=user_row(core, DEACTIVATED).id, actor=OPERATOR)
+    admin.set_role(core, user_id=user_row(core, DEMOTED).id, role="user", actor=OPERATOR)
+    delivered(core)
+    links = {"activation": pending(core, PENDING, OTHER_PASSWORD), "invitation": invited(core, INVITED)}
+    passwords.forgot(core, email=TARGET, actor=OPERATOR)
+    [message] = delivered(core)
+    return pairs, {**links, "reset": token_in(message)}
+
+
+@pytest.fixture
+def make_world_core(made: Made, tmp_path: Path) -> Iterator[Make]:
+    folder = Path(shutil.copytree(made.folder, tmp_path / "data"))
+    with cores(folder, {"throttle__enabled": False}, copy(made.clock), MemoryTransport()) as make:
+        yield make
+
+
+@pytest.fixture
+def world(made: Made, make_world_core: Make) -> World:
+    core = make_world_core()
+    assert isinstance(core.clock, MovedClock)
+    return World(core, Client(core), core.clock, dict(made.pairs), dict(made.links))

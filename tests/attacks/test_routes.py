@@ -1,0 +1,216 @@
+"""Every route for every kind of caller, by one table; who is not let in changes nothing."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from httpx2 import Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from tests.api.conftest import code_of
+from tests.attacks.conftest import (
+    ADMIN,
+    DEACTIVATED,
+    DEMOTED,
+    ENDED,
+    IN_LIMBO,
+    MODERATOR,
+    TARGET,
+    USER,
+    World,
+)
+from tests.database import dump
+from tests.factories import OTHER_PASSWORD, PASSWORD
+from tests.forgery import parts_of, resigned
+from usersvc.api.deps import PREFIX
+from usersvc.security.keys import Use
+
+# What each of nobody, a user, a moderator and an administrator is answered with.
+
+
+def _open(status: int) -> tuple[int, int, int, int]:
+    """The same for everybody, whatever he brings."""
+    return (status,) * 4
+
+
+_OWN = (401, 200, 200, 200)
+_ADMIN = (401, 403, 403, 200)
+
+ROUTES: dict[str, tuple[int, int, int, int]] = {
+    "POST /users": _open(202),
+    "POST /auth/activate": _open(422),
+    "POST /auth/resend-activation": _open(202),
+    "POST /auth/login": _open(200),
+    "POST /auth/refresh": _open(200),
+    "POST /auth/logout": _open(200),
+    "POST /auth/forgot-password": _open(202),
+    "POST /auth/reset-password": _open(422),
+    "GET /users/me": _OWN,
+    "PATCH /users/me": _OWN,
+    "POST /users/me/change-password": _OWN,
+    "GET /users/me/sessions": _OWN,
+    "DELETE /users/me/sessions/{session_id}": _OWN,
+    "POST /auth/logout-all": _OWN,
+    "GET /admin/users": _ADMIN,
+    "POST /admin/users": (401, 403, 403, 201),
+    "GET /admin/users/{user_id}": _ADMIN,
+    "PATCH /admin/users/{user_id}/activate": _ADMIN,
+    "PATCH /admin/users/{user_id}/deactivate": _ADMIN,
+    "PATCH /admin/users/{user_id}/role": _ADMIN,
+    "GET /admin/users/{user_id}/sessions": _ADMIN,
+    "DELETE /admin/users/{user_id}/sessions": _ADMIN,
+    "GET /admin/audit": _ADMIN,
+    "GET /.well-known/jwks.json": _open(200),
+    "GET /healthz": _open(200),
+    "GET /readyz": _open(200),
+    # From another machine, without the token that the settings name.
+    "GET /metrics": _open(403),
+}
+# Not in the document: pages that a mailed link opens, without a link; and the documentation.
+PAGES: dict[str, int] = {
+    "GET /activate": 422,
+    "POST /activate": 422,
+    "GET /reset-password": 422,
+    "POST /reset-password": 422,
+    "GET /": 200,
+    "GET /docs": 200,
+    "GET /openapi.json": 200,
+}
+BODIES: dict[str, dict[str, str]] = {
+    "POST /users": {"email": "new{n}@example.org", "password": PASSWORD},
+    "POST /auth/activate": {"token": "x"},
+    "POST /auth/resend-activation": {"email": USER},
+    "POST /auth/login": {"email": USER, "password": PASSWORD},
+    "POST /auth/refresh": {"refresh_token": "{refresh_token}"},
+    "POST /auth/logout": {"refresh_token": "x"},
+    "POST /auth/forgot-password": {"email": USER},
+    "POST /auth/reset-password": {"reset_token": "x", "new_password": OTHER_PASSWORD},
+    "PATCH /users/me": {"username": "new{n}"},
+    "POST /users/me/change-password": {"current_password": PASSWORD, "new_password": OTHER_PASSWORD},
+    "POST /admin/users": {"email": "new{n}@example.org"},
+    "PATCH /admin/users/{user_id}/role": {"role": "moderator"},
+}
+
+
+def _served(routes: list[BaseRoute]) -> Iterator[str]:
+    """Every route of the application, also those that the document leaves out."""
+    for route in routes:
+        if isinstance(route, Mount):
+            assert route.path == "/static", "what is mounted is a caller's way in, too"
+        elif isinstance(route, Route):
+            path = route.path.removeprefix(PREFIX)
+            yield from (f"{method} {path}" for method in route.methods or () if method != "HEAD")
+        else:
+            router = getattr(route, "original_router", None)
+            assert router is not None, f"what is {route!r}?"
+            yield from _served(router.routes)
+
+
+def test_a51_every_route_has_its_row(world: World) -> None:
+    assert set(world.documented()) == set(ROUTES)
+    application: Any = world.client.http.app
+    served = list(_served(application._app.routes))
+    assert len(served) == len(set(served))
+    assert set(served) == set(ROUTES) | set(PAGES)
+
+
+def test_a51_what_asks_for_a_bearer_says_so_in_the_document(world: World) -> None:
+    guarded = {route for route, operation in world.documented().items() if operation.get("security")}
+    assert guarded == {route for route, (nobody, *_) in ROUTES.items() if nobody == 401}
+
+
+# Of the strangers, enough to see that a route does not look who asks.
+SOME = ("nobody", "no token", "deactivated", "expired", "refresh token")
+
+
+def strangers(world: World) -> dict[str, tuple[str, dict[str, str]]]:
+    """Whoever is not let in where a bearer is asked for: the code that he meets, and his headers."""
+    now, ring = world.clock.now(), world.core.key_ring
+    token = world.pairs[ADMIN].access_token
+    issued = int(now.timestamp())
+
+    def signed(**claims: Any) -> str:
+        return resigned(ring, Use.ACCESS, token, **claims)
+
+    bearers = {
+        "no token": ("INVALID_TOKEN", "x"),
+        "an empty one": ("INVALID_TOKEN", ""),
+        "two": ("INVALID_TOKEN", f"{token} {token}"),
+        "two with a comma": ("INVALID_TOKEN", f"{token},{token}"),
+        "refresh token": ("INVALID_TOKEN", world.pairs[ADMIN].refresh_token),
+        "an id": ("INVALID_TOKEN", world.id_of(ADMIN)),
+        "ended session": ("SESSION_ENDED", world.pairs[ENDED].access_token),
+        "deactivated": ("SESSION_ENDED", world.pairs[DEACTIVATED].access_token),
+        "deactivated, session left": ("SESSION_ENDED", world.pairs[IN_LIMBO].access_token),
+        "unknown session": ("SESSION_ENDED", signed(sid=str(uuid4()))),
+        "unknown user": ("SESSION_ENDED", signed(sub=str(uuid4()))),
+        "another one's session": ("SESSION_ENDED", signed(sid=_session_of(world, USER))),
+        "another issuer": ("INVALID_TOKEN", signed(iss="https://evil.example.net")),
+        "another audience": ("INVALID_TOKEN", signed(aud="other")),
+        "expired": ("TOKEN_EXPIRED", signed(exp=issued - 30, iat=issued - 700, nbf=issued - 700)),
+        "not yet": ("INVALID_TOKEN", signed(iat=issued + 60, nbf=issued + 60)),
+        **{f"{purpose} link": ("INVALID_TOKEN", link) for purpose, link in world.links.items()},
+    }
+    made = {name: (code, {"Authorization": f"Bearer {bearer}"}) for name, (code, bearer) in bearers.items()}
+    return made | {
+        "nobody": ("INVALID_TOKEN", {}),
+        "basic": ("INVALID_TOKEN", {"Authorization": "Basic cm9vdDpyb290"}),
+        "another scheme": ("INVALID_TOKEN", {"Authorization": f"Token {token}"}),
+        "in other headers": (
+            "INVALID_TOKEN",
+            {"X-Authorization": f"Bearer {token}", "X-User-Id": world.id_of(ADMIN), "X-Role": "admin"},
+        ),
+        "in a cookie": ("INVALID_TOKEN", {"Cookie": f"access_token={token}; session={token}"}),
+    }
+
+
+def _session_of(world: World, email: str) -> str:
+    return str(parts_of(world.pairs[email].access_token)[1]["sid"])
+
+
+def _call(world: World, route: str, headers: dict[str, str], *, n: int, email: str = TARGET) -> Response:
+    """`email` is who calls, for the routes that name a session of one's own."""
+    method, path = route.split()
+    body = {
+        name: value.replace("{n}", str(n)).replace("{refresh_token}", world.pairs[TARGET].refresh_token)
+        for name, value in BODIES.get(route, {}).items()
+    }
+    more: dict[str, Any] = {"headers": headers} | ({"json": body} if body else {})
+    if not path.startswith(("/users", "/auth", "/admin")):
+        return world.client.http.request(method, path, **more)
+    filled = path.format(user_id=world.id_of(TARGET), session_id=_session_of(world, email))
+    return world.client.call(method, filled, template=path, **more)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a51_everybody_may_what_his_row_says(world: World, route: str) -> None:
+    """Strangers first, then the roles: that which counts is in the database, whatever the token says."""
+    nobody, user, moderator, administrator = ROUTES[route]
+    before = dump(world.core)
+    for n, (name, (code, headers)) in enumerate(strangers(world).items()):
+        if nobody != 401 and name not in SOME:
+            continue
+        response = _call(world, route, headers, n=n)
+        assert response.status_code == nobody, f"{name}: {response.text}"
+        if nobody == 401:
+            assert code_of(response) == code, name
+    if nobody == 401:
+        assert dump(world.core) == before
+    callers = {USER: user, DEMOTED: user, MODERATOR: moderator, ADMIN: administrator}
+    for n, (email, status) in enumerate(callers.items()):
+        before = dump(world.core)
+        headers = {"Authorization": f"Bearer {world.pairs[email].access_token}"}
+        response = _call(world, route, headers, n=100 + n, email=email)
+        assert response.status_code == status, f"{email}: {response.text}"
+        if status == 403 and nobody == 401:
+            assert code_of(response) == "FORBIDDEN"
+            assert dump(world.core) == before
+
+
+def test_a51_pages_ask_nobody_who_he_is(world: World) -> None:
+    token = world.pairs[ADMIN].access_token
+    for route, expected in PAGES.items():
+        for headers in ({}, {"Authorization": f"Bearer {token}"}):
+            found = world.client.http.request(*route.split(), headers=headers)
+            assert found.status_code == expected, route
