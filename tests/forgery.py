@@ -87,6 +87,11 @@ def forgeries(ring: KeyRing, use: Use, token: str) -> dict[str, str]:
         "a key of its own": forged(
             {**header, "jwk": make_key(Use.ACCESS).public_jwk}, claims, signing(make_key(Use.ACCESS))
         ),
+        "a key to be fetched": forged(
+            {**header, "jku": "http://127.0.0.1:9/jwks.json", "x5u": "http://127.0.0.1:9/x", "kid": "x"},
+            claims,
+            signing(make_key(Use.ACCESS)),
+        ),
         "kid unknown": headed(kid="unknown"),
         "kid as a path": headed(kid="../../../../dev/null"),
         "kid as SQL": headed(kid="x' OR '1'='1"),

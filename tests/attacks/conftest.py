@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from httpx2 import Response
 
 from tests.api.conftest import Client
 from tests.conftest import Make, cores
 from tests.factories import (
     OPERATOR,
     OTHER_PASSWORD,
+    PASSWORD,
     active,
     an_admin,
     delivered,
@@ -24,6 +26,7 @@ from tests.factories import (
     token_in,
     user_row,
 )
+from tests.forgery import parts_of
 from usersvc.api.deps import PREFIX
 from usersvc.clock import MovedClock
 from usersvc.core import Core
@@ -39,6 +42,23 @@ DEACTIVATED, DEMOTED = "gone@example.org", "demoted@example.org"
 # Deactivated too, but his session was left as it was.
 IN_LIMBO = "limbo@example.org"
 ENDED = "root@example.org, logged out"
+
+
+# Of each route that takes one, a body that it would do something with for whoever may.
+BODIES: dict[str, dict[str, str]] = {
+    "POST /users": {"email": "new{n}@example.org", "password": PASSWORD},
+    "POST /auth/activate": {"token": "x"},
+    "POST /auth/resend-activation": {"email": USER},
+    "POST /auth/login": {"email": USER, "password": PASSWORD},
+    "POST /auth/refresh": {"refresh_token": "{refresh_token}"},
+    "POST /auth/logout": {"refresh_token": "x"},
+    "POST /auth/forgot-password": {"email": USER},
+    "POST /auth/reset-password": {"reset_token": "x", "new_password": OTHER_PASSWORD},
+    "PATCH /users/me": {"username": "new{n}"},
+    "POST /users/me/change-password": {"current_password": PASSWORD, "new_password": OTHER_PASSWORD},
+    "POST /admin/users": {"email": "new{n}@example.org"},
+    "PATCH /admin/users/{user_id}/role": {"role": "moderator"},
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +82,22 @@ class World:
 
     def id_of(self, email: str) -> str:
         return str(user_row(self.core, email).id)
+
+    def session_of(self, email: str) -> str:
+        return str(parts_of(self.pairs[email].access_token)[1]["sid"])
+
+    def call(self, route: str, headers: dict[str, str], *, n: int = 0, email: str = TARGET) -> Response:
+        """`n` tells calls of one test apart; `email` is who calls, where a path names an own session."""
+        method, path = route.split()
+        body = {
+            name: value.replace("{n}", str(n)).replace("{refresh_token}", self.pairs[TARGET].refresh_token)
+            for name, value in BODIES.get(route, {}).items()
+        }
+        more: dict[str, Any] = {"headers": headers} | ({"json": body} if body else {})
+        if not path.startswith(("/users", "/auth", "/admin")):
+            return self.client.http.request(method, path, **more)
+        filled = path.format(user_id=self.id_of(TARGET), session_id=self.session_of(email))
+        return self.client.call(method, filled, template=path, **more)
 
     def documented(self) -> dict[str, dict[str, Any]]:
         """Every route of the OpenAPI document, as `POST /auth/login`, with what is said of it."""

@@ -5,7 +5,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from httpx2 import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from tests.api.conftest import code_of
@@ -16,13 +15,11 @@ from tests.attacks.conftest import (
     ENDED,
     IN_LIMBO,
     MODERATOR,
-    TARGET,
     USER,
     World,
 )
 from tests.database import dump
-from tests.factories import OTHER_PASSWORD, PASSWORD
-from tests.forgery import parts_of, resigned
+from tests.forgery import resigned
 from usersvc.api.deps import PREFIX
 from usersvc.security.keys import Use
 
@@ -76,20 +73,6 @@ PAGES: dict[str, int] = {
     "GET /": 200,
     "GET /docs": 200,
     "GET /openapi.json": 200,
-}
-BODIES: dict[str, dict[str, str]] = {
-    "POST /users": {"email": "new{n}@example.org", "password": PASSWORD},
-    "POST /auth/activate": {"token": "x"},
-    "POST /auth/resend-activation": {"email": USER},
-    "POST /auth/login": {"email": USER, "password": PASSWORD},
-    "POST /auth/refresh": {"refresh_token": "{refresh_token}"},
-    "POST /auth/logout": {"refresh_token": "x"},
-    "POST /auth/forgot-password": {"email": USER},
-    "POST /auth/reset-password": {"reset_token": "x", "new_password": OTHER_PASSWORD},
-    "PATCH /users/me": {"username": "new{n}"},
-    "POST /users/me/change-password": {"current_password": PASSWORD, "new_password": OTHER_PASSWORD},
-    "POST /admin/users": {"email": "new{n}@example.org"},
-    "PATCH /admin/users/{user_id}/role": {"role": "moderator"},
 }
 
 
@@ -145,7 +128,7 @@ def strangers(world: World) -> dict[str, tuple[str, dict[str, str]]]:
         "deactivated, session left": ("SESSION_ENDED", world.pairs[IN_LIMBO].access_token),
         "unknown session": ("SESSION_ENDED", signed(sid=str(uuid4()))),
         "unknown user": ("SESSION_ENDED", signed(sub=str(uuid4()))),
-        "another one's session": ("SESSION_ENDED", signed(sid=_session_of(world, USER))),
+        "another one's session": ("SESSION_ENDED", signed(sid=world.session_of(USER))),
         "another issuer": ("INVALID_TOKEN", signed(iss="https://evil.example.net")),
         "another audience": ("INVALID_TOKEN", signed(aud="other")),
         "expired": ("TOKEN_EXPIRED", signed(exp=issued - 30, iat=issued - 700, nbf=issued - 700)),
@@ -165,24 +148,6 @@ def strangers(world: World) -> dict[str, tuple[str, dict[str, str]]]:
     }
 
 
-def _session_of(world: World, email: str) -> str:
-    return str(parts_of(world.pairs[email].access_token)[1]["sid"])
-
-
-def _call(world: World, route: str, headers: dict[str, str], *, n: int, email: str = TARGET) -> Response:
-    """`email` is who calls, for the routes that name a session of one's own."""
-    method, path = route.split()
-    body = {
-        name: value.replace("{n}", str(n)).replace("{refresh_token}", world.pairs[TARGET].refresh_token)
-        for name, value in BODIES.get(route, {}).items()
-    }
-    more: dict[str, Any] = {"headers": headers} | ({"json": body} if body else {})
-    if not path.startswith(("/users", "/auth", "/admin")):
-        return world.client.http.request(method, path, **more)
-    filled = path.format(user_id=world.id_of(TARGET), session_id=_session_of(world, email))
-    return world.client.call(method, filled, template=path, **more)
-
-
 @pytest.mark.parametrize("route", ROUTES)
 def test_a51_everybody_may_what_his_row_says(world: World, route: str) -> None:
     """Strangers first, then the roles: that which counts is in the database, whatever the token says."""
@@ -191,7 +156,7 @@ def test_a51_everybody_may_what_his_row_says(world: World, route: str) -> None:
     for n, (name, (code, headers)) in enumerate(strangers(world).items()):
         if nobody != 401 and name not in SOME:
             continue
-        response = _call(world, route, headers, n=n)
+        response = world.call(route, headers, n=n)
         assert response.status_code == nobody, f"{name}: {response.text}"
         if nobody == 401:
             assert code_of(response) == code, name
@@ -201,7 +166,7 @@ def test_a51_everybody_may_what_his_row_says(world: World, route: str) -> None:
     for n, (email, status) in enumerate(callers.items()):
         before = dump(world.core)
         headers = {"Authorization": f"Bearer {world.pairs[email].access_token}"}
-        response = _call(world, route, headers, n=100 + n, email=email)
+        response = world.call(route, headers, n=100 + n, email=email)
         assert response.status_code == status, f"{email}: {response.text}"
         if status == 403 and nobody == 401:
             assert code_of(response) == "FORBIDDEN"
