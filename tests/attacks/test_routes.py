@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 from uuid import uuid4
 
+import anyio
 import pytest
 from starlette.routing import BaseRoute, Mount, Route
 
@@ -179,3 +181,81 @@ def test_a51_pages_ask_nobody_who_he_is(world: World) -> None:
         for headers in ({}, {"Authorization": f"Bearer {token}"}):
             found = world.client.http.request(*route.split(), headers=headers)
             assert found.status_code == expected, route
+
+
+OVERRIDES = [
+    {"X-HTTP-Method-Override": "DELETE", "X-Method-Override": "DELETE", "X-HTTP-Method": "DELETE"},
+    {"X-Original-URL": "/api/v1/admin/users", "X-Rewrite-URL": "/api/v1/admin/users"},
+    {"X-Forwarded-Prefix": "/api/v1/admin", "X-Script-Name": "/api/v1/admin"},
+]
+
+
+def test_a66_no_header_makes_another_request_of_it(world: World) -> None:
+    bearer = {"Authorization": f"Bearer {world.pairs[ADMIN].access_token}"}
+    before = dump(world.core)
+    for headers in OVERRIDES:
+        shown = world.client.get("/users/me", headers={**bearer, **headers}, params={"_method": "DELETE"})
+        assert shown.json()["data"]["email"] == ADMIN
+        listed = world.call("GET /admin/users/{user_id}/sessions", {**bearer, **headers})
+        assert len(listed.json()["data"]) == 1
+    assert dump(world.core) == before
+
+
+SPELLINGS = [
+    "/api/v1/users/../admin/users",
+    "/api/v1/users/%2e%2e/admin/users",
+    "/api/v1/users/..%2fadmin/users",
+    "/api/v1/admin;x=1/users",
+    "/api/v1/admin/users;.json",
+    "/api/v1/admin//users",
+    "/api/v1/./admin/users",
+    "/api/v1/admin/users/.",
+    "/api/v1/admin/users%20",
+    "/api/v1/admin/users%00",
+    "/api/v1/ADMIN/users",
+    "/static/../api/v1/admin/users",
+    "/static/%2e%2e/%2e%2e/app.py",
+    "/static/..%2f..%2fapp.py",
+    "/static/....//app.py",
+    "/static//etc/passwd",
+    "/static/%2fetc/passwd",
+]
+
+
+def test_a66_no_other_spelling_of_a_path_leads_anywhere(world: World) -> None:
+    """A client program tidies paths up, so the application is asked as a server hands them on."""
+    bearer = f"Bearer {world.pairs[ADMIN].access_token}"
+    assert asked(world.client.http.app, "/api/v1/admin/users", bearer)[0] == 200
+    for path in SPELLINGS:
+        status, body = asked(world.client.http.app, path, bearer)
+        assert status in (404, 405, 422), path
+        assert b"@example.org" not in body, path
+        assert b"import" not in body, path
+
+
+def asked(application: Any, raw: str, authorization: str) -> tuple[int, bytes]:
+    """What GET of this very target is answered with."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": unquote(raw),
+        "raw_path": raw.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"host", b"testserver"), (b"authorization", authorization.encode())],
+        "client": ("192.0.2.7", 50000),
+        "server": ("127.0.0.1", 8000),
+    }
+    anyio.run(application, scope, receive, send)
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
