@@ -23,7 +23,7 @@ from usersvc.mail.transports import MemoryTransport
 from usersvc.services import delivery, registration
 
 
-def test_r04_a_mail_that_a_killed_worker_held_is_sent_again_when_its_lease_is_over(
+def test_r03_r04_a_mail_that_a_killed_worker_held_is_sent_again_when_its_lease_is_over(
     core: Core, clock: MovedClock
 ) -> None:
     registered(core)
