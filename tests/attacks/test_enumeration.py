@@ -2,8 +2,10 @@
 
 from email.message import EmailMessage
 
+import bcrypt
 import pytest
 from httpx2 import Response
+from sqlalchemy import Connection
 
 from tests.api.conftest import Client, code_of
 from tests.attacks.conftest import ADMIN, DEACTIVATED, INVITED, PENDING, TARGET, USER, World
@@ -11,7 +13,8 @@ from tests.conftest import Make
 from tests.database import rows
 from tests.factories import OTHER_PASSWORD, PASSWORD, delivered, rewrite_user
 from usersvc.mail.transports import MemoryTransport
-from usersvc.security.passwords import hash_password
+from usersvc.security.hashing_pool import HashingPool
+from usersvc.security.passwords import PasswordHasher, hash_password
 
 UNKNOWN = "nobody@example.org"
 # Of every kind: there is none; active, administrator, never activated, invited, shut out.
@@ -96,3 +99,55 @@ def test_a14_no_request_meets_the_mail_server(world: World, path: str) -> None:
     assert {response.status_code for response in answers} == {202}
     waiting = rows(world.core, "SELECT count(*) FROM outbox WHERE status = 'due'")
     assert waiting[0][0] >= len(ADDRESSES) - 2
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        None,
+        *(hash_password(PASSWORD, cost=cost) for cost in range(4, 9)),
+        bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5)).decode(),
+    ],
+    ids=["none", "4", "5", "6", "7", "8", "plain 5"],
+)
+def test_a13_a_wrong_password_takes_the_work_of_the_current_cost_whatever_is_stored(
+    stored: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted and not timed: bcrypt does its work 2 to the cost times."""
+    work = []
+    real = bcrypt.checkpw
+
+    def counted(password: bytes, hashed: bytes) -> bool:
+        work.append(2 ** int(hashed.split(b"$")[2]))
+        return real(password, hashed)
+
+    monkeypatch.setattr(bcrypt, "checkpw", counted)
+    pool = HashingPool(threads=1)
+    assert PasswordHasher(pool, cost=8).verify("a wrong pass phrase 7", stored) is False
+    assert sum(work) == 2**8
+    pool.close()
+
+
+def test_a13_every_login_in_vain_takes_the_same_work(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any kind of account; as many commits, too."""
+    rewrite_user(world.core, "mod@example.org", password_hash=hash_password(PASSWORD, cost=8))
+    found = {}
+    real_check, real_commit = bcrypt.checkpw, Connection.commit
+    for address in (*ADDRESSES, "mod@example.org", "no address"):
+        work: list[int] = []
+        commits: list[Connection] = []
+
+        def counted(password: bytes, hashed: bytes, work: list[int] = work) -> bool:
+            work.append(2 ** int(hashed.split(b"$")[2]))
+            return real_check(password, hashed)
+
+        def committed(connection: Connection, commits: list[Connection] = commits) -> None:
+            commits.append(connection)
+            real_commit(connection)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(bcrypt, "checkpw", counted)
+            patch.setattr(Connection, "commit", committed)
+            world.client.post("/auth/login", json={"email": address, "password": "a wrong pass phrase 7"})
+        found[address] = (sum(work), len(commits))
+    assert set(found.values()) == {(2**10, found[UNKNOWN][1])}, found

@@ -7,10 +7,11 @@ import pytest
 from tests.api.conftest import Client, code_of
 from tests.attacks.conftest import ADMIN, INVITED, PENDING, TARGET, USER, World
 from tests.conftest import Make
-from tests.factories import OTHER_PASSWORD, PASSWORD, delivered, text_of
+from tests.factories import OTHER_PASSWORD, PASSWORD, delivered, text_of, token_in
 
 PUBLIC = "https://users.example.org"
 EVIL = "evil.example.net"
+CHANGED = "Your password at 127.0.0.1:8000 was changed"
 POISON = [
     {"Host": EVIL},
     {"Host": f"users.example.org:@{EVIL}"},
@@ -103,3 +104,16 @@ def test_a24_no_look_at_a_link_spends_it(world: World) -> None:
                 assert response.headers["cache-control"] == "no-store"
     assert world.client.post("/auth/activate", json={"token": world.links["activation"]}).status_code == 200
     assert _reset(world) is None
+
+
+def test_a33_the_owner_is_told_when_his_password_is_replaced(world: World) -> None:
+    """Whoever did it: each time one mail, to the address that is kept."""
+    body = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
+    token = world.pairs[TARGET].access_token
+    assert world.client.post("/users/me/change-password", json=body, token=token).status_code == 200
+    assert [(mail["To"], mail["Subject"]) for mail in delivered(world.core)] == [(TARGET, CHANGED)]
+    world.client.post("/auth/forgot-password", json={"email": TARGET})
+    [message] = delivered(world.core)
+    body = {"reset_token": token_in(message), "new_password": PASSWORD}
+    assert world.client.post("/auth/reset-password", json=body).status_code == 200
+    assert [(mail["To"], mail["Subject"]) for mail in delivered(world.core)] == [(TARGET, CHANGED)]

@@ -377,7 +377,7 @@ def test_a_worker_that_was_not_seen_for_long(run: Run, execute: Execute) -> None
     assert "usersvc worker" in row["remedy"]
 
 
-def test_no_worker_at_all(run: Run, execute: Execute) -> None:
+def test_r30_no_worker_at_all(run: Run, execute: Execute) -> None:
     execute("DELETE FROM jobs WHERE name = 'worker'")
     assert "none was ever seen" in the_only(run, "worker")["found"]
 

@@ -338,7 +338,7 @@ def test_r13_another_process_with_the_write_lock_makes_writes_busy_and_lets_read
 # -- how connections are set up
 
 
-def test_a_write_is_on_disk_before_it_is_acknowledged(core: Core) -> None:
+def test_r37_a_write_is_on_disk_before_it_is_acknowledged(core: Core) -> None:
     with core.write() as tx:
         assert tx.connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
         assert tx.connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"

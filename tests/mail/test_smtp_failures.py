@@ -46,7 +46,7 @@ from usersvc.mail.smtp import SmtpTransport
         ("CONTENT", "252 perhaps", NotSent),
     ],
 )
-def test_what_a_step_is_answered_with_decides_whether_there_is_another_try(
+def test_r08_what_a_step_is_answered_with_decides_whether_there_is_another_try(
     step: str, answer: str, error: type[Exception]
 ) -> None:
     with (
@@ -156,7 +156,7 @@ def test_a_name_server_that_does_not_answer_holds_nobody(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("security", ["none", "tls"])
-def test_a_server_that_never_says_a_word_is_left(security: str) -> None:
+def test_r07_a_server_that_never_says_a_word_is_left(security: str) -> None:
     with (
         raw_server(until_it_hangs_up) as port,
         pytest.raises(NotSent, match=r"no connection to 127.0.0.1:\d+ within 0.2 s"),
@@ -196,7 +196,7 @@ def test_a_greeting_that_drips_is_left_when_the_time_to_connect_is_over() -> Non
 
 
 @pytest.mark.parametrize("drop", [b"2", b"250-wait\r\n"], ids=["bytes", "lines"])
-def test_a_conversation_that_drips_is_left_when_its_time_is_over(drop: bytes) -> None:
+def test_r07_a_conversation_that_drips_is_left_when_its_time_is_over(drop: bytes) -> None:
     def talk(connection: socket.socket) -> None:
         connection.sendall(b"220 ready\r\n")
         read_until(connection, b"EHLO")

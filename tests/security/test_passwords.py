@@ -374,7 +374,7 @@ def test_every_dummy_hash_is_one_that_bcrypt_takes() -> None:
         assert bcrypt.hashpw(b"x", dummy)[:29] == dummy[:29]
 
 
-def test_verifying_a_dummy_is_the_work_of_a_real_bcrypt() -> None:
+def test_a13_verifying_a_dummy_is_the_work_of_a_real_bcrypt() -> None:
     real, dummy = hash_password(GOOD, cost=11), dummy_hash(cost=11)
     for_real = min(cpu_seconds(lambda: verify_password("wrong", real)) for _ in range(2))
     for_dummy = min(cpu_seconds(lambda: verify_password("wrong", dummy)) for _ in range(2))
@@ -394,7 +394,7 @@ def test_the_hasher_hashes_and_verifies_at_its_cost(hasher: PasswordHasher) -> N
     assert PasswordHasher(hasher._pool, cost=COST + 1).needs_rehash(stored)
 
 
-def test_where_there_is_no_hash_a_dummy_of_the_same_cost_is_verified(
+def test_a13_where_there_is_no_hash_a_dummy_of_the_same_cost_is_verified(
     hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verified = []

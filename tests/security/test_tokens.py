@@ -161,7 +161,7 @@ def test_a_refresh_token_is_read_after_its_end_too_so_that_one_can_log_out() -> 
     assert TOKENS.read_refresh(refresh(iat=1, exp=2)).expires_at == 2
 
 
-def test_tokens_of_an_older_key_are_still_read() -> None:
+def test_a77_tokens_of_an_older_key_are_still_read() -> None:
     new = make_key(Use.ACCESS)
     ring = KeyRing([*KEYS.values(), new], current=[new.kid, KEYS[Use.REFRESH].kid])
     tokens = Tokens(ring, issuer=ISSUER, audience=AUDIENCE)

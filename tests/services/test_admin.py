@@ -198,7 +198,7 @@ def test_of_two_administrators_one_stays_when_both_go_at_once(make_core: Make, b
 
 
 @pytest.mark.parametrize("use_case", ["end sessions", "activate", "deactivate", "set role"])
-def test_nobody_acts_on_who_holds_a_permission_that_they_lack(
+def test_a56_nobody_acts_on_who_holds_a_permission_that_they_lack(
     core: Core, monkeypatch: pytest.MonkeyPatch, use_case: str
 ) -> None:
     monkeypatch.setitem(actors.PERMISSIONS, "moderator", ["content:manage", "users:write", "roles:write"])
@@ -215,7 +215,7 @@ def test_nobody_acts_on_who_holds_a_permission_that_they_lack(
     acts[use_case](core, below, who)
 
 
-def test_nobody_gives_a_role_with_permissions_that_they_lack(
+def test_a56_nobody_gives_a_role_with_permissions_that_they_lack(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(actors.PERMISSIONS, "moderator", ["content:manage", "users:write", "roles:write"])

@@ -124,7 +124,7 @@ def test_r04_a_clock_that_jumps_leaves_no_mail_behind(core: Core, clock: MovedCl
     assert the_mail(core).status == "sent"
 
 
-def test_two_workers_at_once_send_each_mail_once(make_core: Make, transport: MemoryTransport) -> None:
+def test_r05_two_workers_at_once_send_each_mail_once(make_core: Make, transport: MemoryTransport) -> None:
     # Two cores on one file are what two processes are; each has two threads.
     cores = [make_core(), make_core()]
     for number in range(40):

@@ -47,7 +47,7 @@ def _asked_again(core: Core) -> str:
     return token_in(mail)
 
 
-def test_the_link_chooses_a_password_activates_and_verifies(core: Core) -> None:
+def test_a58_the_link_chooses_a_password_activates_and_verifies(core: Core) -> None:
     token = invited(core, username="Ada", role="moderator")
     made = user_row(core)
     assert (made.status, made.password_hash, made.email_verified_at) == ("invited", None, None)

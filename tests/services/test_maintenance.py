@@ -327,7 +327,7 @@ def _fill(core: Core, many: int) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3, 7, 100])
-def test_everything_goes_in_batches_of_their_own_transactions(
+def test_r31_everything_goes_in_batches_of_their_own_transactions(
     core: Core, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     monkeypatch.setattr(maintenance, "BATCH", batch)
@@ -377,7 +377,7 @@ def test_the_write_ahead_log_does_not_grow_with_what_is_purged(
 
 
 @pytest.mark.sqlite
-def test_a_checkpoint_gives_way_to_a_writer_and_to_a_reader(core: Core) -> None:
+def test_r14_a_checkpoint_gives_way_to_a_writer_and_to_a_reader(core: Core) -> None:
     _fill(core, 20)
     log = core.database.path.with_name("usersvc.db-wal")
     with core.write():

@@ -333,7 +333,7 @@ def test_once_wiped_a_password_does_not_come_back_by_registering(core: Core) -> 
     assert registration.needs_password(core, token=link)
 
 
-def test_the_same_person_repeating_a_request_keeps_password_and_username(
+def test_r22_the_same_person_repeating_a_request_keeps_password_and_username(
     core: Core, clock: MovedClock
 ) -> None:
     first_link = pending(core, username="ada")
