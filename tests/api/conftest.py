@@ -16,12 +16,22 @@ from usersvc.core import Core
 _OF_NO_ROUTE = ("NOT_FOUND", "METHOD_NOT_ALLOWED")
 
 
+_documents: list[dict[str, Any]] = []
+
+
+def _document(http: TestClient) -> dict[str, Any]:
+    """No setting changes it, and it takes longer to make than all else that a client needs."""
+    if not _documents:
+        _documents.append(http.get("/openapi.json").json())
+    return _documents[0]
+
+
 class Client:
     """Calls the application in this process; `json=` and `token=` as a client program would send them."""
 
     def __init__(self, core: Core) -> None:
         self.http = TestClient(create_app(core), client=("192.0.2.7", 50000))
-        self._openapi = self.http.get("/openapi.json").json() if core.settings.server.docs else None
+        self.document = _document(self.http) if core.settings.server.docs else None
 
     def call(
         self, method: str, path: str, *, token: str | None = None, template: str | None = None, **more: Any
@@ -62,8 +72,8 @@ class Client:
             assert code in json.dumps(documented), f"{method} {path} does not document {code}"
 
     def _documented(self, method: str, path: str) -> dict[str, Any]:
-        assert self._openapi is not None
-        responses: dict[str, Any] = self._openapi["paths"][PREFIX + path][method.lower()]["responses"]
+        assert self.document is not None
+        responses: dict[str, Any] = self.document["paths"][PREFIX + path][method.lower()]["responses"]
         return responses
 
 

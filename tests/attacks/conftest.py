@@ -101,7 +101,8 @@ class World:
 
     def documented(self) -> dict[str, dict[str, Any]]:
         """Every route of the OpenAPI document, as `POST /auth/login`, with what is said of it."""
-        document = self.client.http.get("/openapi.json").json()
+        document = self.client.document
+        assert document is not None
         return {
             f"{method.upper()} {path.removeprefix(PREFIX)}": operation
             for path, methods in document["paths"].items()

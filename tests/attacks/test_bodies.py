@@ -28,7 +28,8 @@ def _send(world: World, route: str, content: bytes | str, headers: dict[str, str
 
 def _fields(world: World, route: str) -> dict[str, Any]:
     """As the document describes the body of this route."""
-    document = world.client.http.get("/openapi.json").json()
+    document = world.client.document
+    assert document is not None
     body = world.documented()[route]["requestBody"]["content"]["application/json"]["schema"]
     found: dict[str, Any] = document["components"]["schemas"][body["$ref"].rpartition("/")[2]]["properties"]
     return found
