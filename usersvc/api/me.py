@@ -5,7 +5,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from usersvc.api.deps import PREFIX, BearerToken, note_user, read_in_place, run_signed_in
+from usersvc.api.deps import PREFIX, BearerToken, note_user, read_one_row, run_signed_in
 from usersvc.api.errors import documented
 from usersvc.api.schemas import RenameIn, SessionOut, Success, UserOut, answer
 from usersvc.errors import (
@@ -32,7 +32,7 @@ _UNKNOWN_BEARER = (InvalidToken, SessionEnded, TokenExpired)
 )
 async def show_me(request: Request, bearer: BearerToken) -> Response:
     """The account this access token speaks for, as it stands now."""
-    actor, account = read_in_place(request, bearer, authenticate)
+    actor, account = await read_one_row(request, bearer, authenticate)
     note_user(request, actor.user_id)
     return answer(UserOut.of(account))
 

@@ -62,9 +62,9 @@ async def reset_password(request: Request) -> Response:
     form = await _form_fields(request)
     token, password = form.get("token", ""), form.get("password", "")
     try:
-        invited = await run(request, _reset_password, on="hashing", token=token, password=password)
-    except WeakPassword as error:
         invited = await run(request, passwords.accepts_invitation, token=token)
+        await run(request, passwords.reset, on="hashing", token=token, new_password=password)
+    except WeakPassword as error:
         return _password_form(request, "reset_password.html", token, error, invited=invited)
     except DomainError as error:
         return _failed(error)
@@ -73,13 +73,6 @@ async def reset_password(request: Request) -> Response:
 
 def _needs_password(core: Core, *, token: str, actor: Actor) -> bool:
     return registration.needs_password(core, token=token)
-
-
-def _reset_password(core: Core, *, token: str, password: str, actor: Actor) -> bool:
-    """Whether that accepted an invitation."""
-    invited = passwords.accepts_invitation(core, token=token, actor=actor)
-    passwords.reset(core, token=token, new_password=password, actor=actor)
-    return invited
 
 
 def _activation_form(
