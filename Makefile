@@ -10,7 +10,7 @@ LOCK = $(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --n
 	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast check format lock clean
+.PHONY: help setup run test test-fast timing check format lock clean
 
 help: ## Show this help
 	@echo "usage: make COMMAND"
@@ -27,6 +27,9 @@ test: $(READY) chromium ## Run every test
 
 test-fast: $(READY) ## Run the tests that start no processes
 	$(BIN)/pytest -n $(JOBS) -m "not process and not postgresql and not redis"
+
+timing: $(READY) ## Tell whether the time of answers betrays known addresses (takes five minutes)
+	$(BIN)/python -m bench.timing
 
 check: $(READY) ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check --quiet .

@@ -79,14 +79,14 @@ QUESTIONS = (
 
 
 @contextmanager
-def _serving(environ: dict[str, str], processes: int) -> Iterator[int]:
-    """Accounts for each connection, and a server over them; its port."""
+def serving(environ: dict[str, str], *, processes: int, accounts: int = CONNECTIONS) -> Iterator[int]:
+    """So many accounts (b0@example.org and so on), and a server over them; its port."""
     port = free_port()
     environ = environ | {"USERSVC_SERVER__PORT": str(port), "USERSVC_SERVER__TRUSTED_PROXIES": "127.0.0.1"}
     core = build(configuration.load(environ=environ), transport=MemoryTransport())
     migration.prepare(core)
     keys.open_ring(core)
-    for number in range(CONNECTIONS):
+    for number in range(accounts):
         email = f"b{number}@example.org"
         first_admin.create_admin(core, email=email, password=PASSWORD, actor=Actor.operator("bench"))
     core.close()
@@ -133,7 +133,7 @@ def _round(server: PostgreSQL) -> Iterator[tuple[tuple[str, int, str], Answers]]
                 if database == "PostgreSQL":
                     environ["USERSVC_DATABASE__URL"] = server.address(server.new_database())
                     environ["USERSVC_MAIL__TRANSPORT"] = "file"
-                with _serving(environ, processes) as port:
+                with serving(environ, processes=processes) as port:
                     for question in QUESTIONS:
                         found = run(question, port=port, connections=CONNECTIONS, seconds=SECONDS)
                         yield (database, processes, question.name), found

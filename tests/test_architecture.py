@@ -86,7 +86,7 @@ RULES: dict[str, tuple[Callable[[ast.AST], bool], list[str]]] = {
     "no error is swallowed": (_swallows_everything, []),
     "secrets are not compared with ==": (_compares_a_secret, ["repositories/"]),
     # docs/decisions/0001: one read by key, nothing else, in the event loop.
-    "the event loop reads in place for /users/me alone": (_calls("read_in_place"), ["api/me.py"]),
+    "the event loop reads a row for /users/me alone": (_calls("read_one_row"), ["api/me.py"]),
 }
 
 
@@ -119,7 +119,7 @@ BROKEN = {
     "imports stand at the top": "def f():\n    import os",
     "no error is swallowed": "try:\n    f()\nexcept Exception:\n    pass",
     "secrets are not compared with ==": "x = row.digest == given",
-    "the event loop reads in place for /users/me alone": "read_in_place(request, bearer, f)",
+    "the event loop reads a row for /users/me alone": "read_one_row(request, bearer, f)",
 }
 
 

@@ -1,0 +1,64 @@
+"""A network that swallows everything on the way to PostgreSQL: a 503 in time, and no restart afterwards."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.black_hole import Proxy, proxy
+from tests.conftest import postgresql_values
+from tests.factories import EMAIL, PASSWORD
+from tests.processes import Usersvc, eventually
+from tests.servers import postgresql
+
+pytestmark = [pytest.mark.process, pytest.mark.postgresql]
+
+# A statement and a connection, and half a second for each to be noticed; then as long again for a thread.
+_LONGEST_SECONDS = 12
+
+
+@pytest.fixture
+def behind(tmp_path: Path) -> Iterator[tuple[Usersvc, Proxy]]:
+    """A server that reaches its database through the proxy alone, and gives up after 2 s."""
+    with postgresql() as server, proxy(server.port) as between:
+        name = server.new_database()
+        usersvc = Usersvc(tmp_path)
+        for key, value in postgresql_values(server, name).items():
+            usersvc.environ[f"USERSVC_{key.upper()}"] = str(value)
+        usersvc.environ |= {
+            "USERSVC_DATABASE__URL": server.address(name, port=between.port),
+            "USERSVC_DATABASE__STATEMENT_SECONDS": "2",
+            "USERSVC_DATABASE__CONNECT_SECONDS": "2",
+        }
+        with usersvc.serving("--no-worker") as process:
+            yield usersvc, between
+            assert "Traceback" not in process.output
+
+
+def test_r17_what_is_swallowed_is_a_503_and_everything_works_afterwards(
+    behind: tuple[Usersvc, Proxy],
+) -> None:
+    usersvc, between = behind
+    usersvc.run("create-admin", EMAIL, "--password-stdin", text=PASSWORD)
+    credentials = {"email": EMAIL, "password": PASSWORD}
+    pair = usersvc.post("/auth/login", credentials).json()["data"]
+    assert usersvc.me(pair["access_token"]).status_code == 200
+
+    def ask(number: int) -> tuple[int, bool, float]:
+        began = time.monotonic()
+        answer = usersvc.me(pair["access_token"]) if number % 2 else usersvc.post("/auth/login", credentials)
+        return answer.status_code, "retry-after" in answer.headers, time.monotonic() - began
+
+    with between.holding(), ThreadPoolExecutor(8) as pool:
+        found = pool.map(ask, range(16))
+        time.sleep(1)
+        assert httpx2.get(f"{usersvc.url}/healthz", timeout=2).status_code == 200, "the process lives"
+        answers = list(found)
+        assert {(status, has_pause) for status, has_pause, _ in answers} == {(503, True)}
+        assert max(waited for _, _, waited in answers) < _LONGEST_SECONDS
+    eventually(lambda: httpx2.get(f"{usersvc.url}/readyz", timeout=15).status_code == 200)
+    assert usersvc.me(pair["access_token"]).status_code == 200
+    assert usersvc.post("/auth/login", credentials).status_code == 200
