@@ -6,6 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.api.conftest import Client, code_of
+from tests.factories import active, logged_in
 from usersvc.api.app import create_app
 from usersvc.core import Core
 
@@ -192,3 +193,13 @@ def test_the_log_has_one_line_a_request_without_the_query(
     assert len(lines) == 1
     assert "'route': '/activate'" in lines[0]
     assert "SSSS" not in lines[0]
+
+
+def test_the_log_tells_who_was_refused(client: Client, core: Core, caplog: pytest.LogCaptureFixture) -> None:
+    account = active(core)
+    token = logged_in(core).access_token
+    caplog.set_level("INFO", logger="usersvc.request")
+    assert client.get("/admin/users", token=token).status_code == 403
+    [line] = [record.getMessage() for record in caplog.records if record.name == "usersvc.request"]
+    for told in ("'route': '/api/v1/admin/users'", "'status': 403", f"'user_id': '{account.id}'"):
+        assert told in line
