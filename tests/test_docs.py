@@ -27,7 +27,7 @@ from usersvc.services.doctor import checks
 from usersvc.settings import keys
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 # What only commands raise: no route can answer with these.
 _OF_COMMANDS = {
