@@ -28,7 +28,7 @@ test: $(READY) chromium ## Run every test
 test-fast: $(READY) ## Run the tests that start no processes
 	$(BIN)/pytest -n $(JOBS) -m "not process and not postgresql and not redis"
 
-timing: $(READY) ## Tell whether the time of answers betrays known addresses (takes five minutes)
+timing: $(READY) ## Tell whether the time of answers betrays known addresses (takes minutes)
 	$(BIN)/python -m bench.timing
 
 check: $(READY) ## Check format, lint, types and import contracts

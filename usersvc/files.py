@@ -1,4 +1,4 @@
-"""Files that survive a power failure, and whose they are."""
+"""Files that survive a power failure, folders that are nobody else's, and whose they are."""
 
 import os
 import sys
@@ -17,6 +17,13 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def make_private(folder: Path) -> None:
+    """Make it where it is not there, with whatever is missing above it; nobody else may look into those."""
+    missing = [one for one in (folder, *folder.parents) if not one.is_dir()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
 
 
 def other_owner(path: Path) -> str | None:

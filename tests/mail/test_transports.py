@@ -43,11 +43,12 @@ def test_a_mail_is_a_file_of_its_own_that_can_be_read_back(folder: Path) -> None
 def test_files_of_mail_are_for_their_owner_alone_whatever_the_umask(folder: Path, mask: int) -> None:
     before = os.umask(mask)
     try:
-        where = FileTransport(folder).send(a_message())
+        where = FileTransport(folder / "data" / "mail").send(a_message())
     finally:
         os.umask(before)
     assert mode(Path(where)) == 0o600
-    assert mode(folder) == 0o700
+    assert mode(folder / "data" / "mail") == 0o700
+    assert mode(folder / "data") == 0o700
 
 
 def test_a_mail_that_is_sent_twice_is_one_file(folder: Path) -> None:

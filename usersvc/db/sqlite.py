@@ -22,6 +22,7 @@ from sqlalchemy.pool import QueuePool
 
 from usersvc.db.types import WRITE_WAIT_SECONDS, unavailability
 from usersvc.errors import DatabaseBusy, DatabaseUnavailable, DomainError
+from usersvc.files import make_private
 
 # More than all threads of a process together, so that taking a reader never waits. Opened when needed.
 _READERS = 256
@@ -203,7 +204,7 @@ def _prepare_writer(raw: sqlite3.Connection) -> None:
 
 def _touch(path: Path) -> None:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise DatabaseUnavailable(f"{path} cannot be written: {error.strerror}.") from error

@@ -22,6 +22,7 @@ from redis.retry import Retry
 from usersvc import logs
 from usersvc.db.postgresql import ImpatientConnection
 from usersvc.errors import DatabaseUnavailable
+from usersvc.files import make_private
 from usersvc.setting_types import without_password
 
 # For Redis to let in, and to answer. Longer than a worker waits there for a wake-up, which is a second.
@@ -245,5 +246,5 @@ def _close_shared(storage: BaseSqlStorage) -> None:
 
 
 def _touch(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

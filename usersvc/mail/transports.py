@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Protocol
 
-from usersvc.files import sync_folder
+from usersvc.files import make_private, sync_folder
 from usersvc.mail.errors import NotSent
 from usersvc.mail.route import Route
 from usersvc.mail.smtp import smtp_from
@@ -36,7 +36,7 @@ class FileTransport:
         self._folder = folder
 
     def send(self, message: EmailMessage) -> str:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._folder)
         # Named by its Message-ID: a mail that is sent twice is still one file.
         name = str(message["Message-ID"]).strip("<>").partition("@")[0]
         target = self._folder / f"{name}.eml"
