@@ -153,6 +153,21 @@ def test_children_that_died_are_replaced_and_none_outlives_its_parent(
         eventually(lambda: _are_gone(children))
 
 
+def test_a_child_that_takes_long_to_start_is_not_killed_for_it(usersvc: Usersvc) -> None:
+    usersvc.run("migrate")
+    with usersvc.serving("--workers", "2") as server:
+        server.wait_until(lambda: server.output.count('"ready"') == 2, "both are ready")
+        killed, other = server.api_processes()
+        os.kill(killed, signal.SIGKILL)
+        started = eventually(lambda: set(server.api_processes()) - {killed, other})
+        slow = started.pop()
+        os.kill(slow, signal.SIGSTOP)
+        time.sleep(7)  # longer than an answer may take of one that has started
+        os.kill(slow, signal.SIGCONT)
+        server.wait_until(lambda: server.output.count('"ready"') == 3, "the slow one is ready")
+        assert set(server.api_processes()) == {slow, other}
+
+
 # -- the drain time
 
 

@@ -34,6 +34,8 @@ if sys.platform != "win32":
 
 # A child that has not ended so long after all it may wait for is hung.
 _HUNG_SECONDS = 5
+# So long a child may take to import what it needs: on a busy machine that is many times what it usually is.
+_START_SECONDS = 60
 
 _log = logs.get("usersvc.server")
 
@@ -108,9 +110,12 @@ class _Process(multiprocess.Process):
     """uvicorn's child process, with our server in it."""
 
     _server: Server | None
+    _answered = False
+    _started_at = 0.0
 
     def start(self) -> None:
         """A signal that a terminal or systemd sends to all waits until the child can hear it."""
+        self._started_at = time.monotonic()
         if sys.platform == "win32":
             super().start()
             return
@@ -121,6 +126,14 @@ class _Process(multiprocess.Process):
             super().start()
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    def is_alive(self, timeout: float = _HUNG_SECONDS) -> bool:
+        """A child that still starts cannot answer: killed for that, each next one would take longer still."""
+        if super().is_alive(timeout):
+            self._answered = True
+            return True
+        starts = not self._answered and time.monotonic() < self._started_at + _START_SECONDS
+        return starts and self.process.is_alive()
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """In the child: serves until the parent says so, or is no more."""
