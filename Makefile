@@ -10,7 +10,7 @@ LOCK = $(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --n
 	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast timing check format lock clean
+.PHONY: help setup run test test-fast timing torture check format lock clean
 
 help: ## Show this help
 	@echo "usage: make COMMAND"
@@ -30,6 +30,10 @@ test-fast: $(READY) ## Run the tests that start no processes
 
 timing: $(READY) ## Tell whether the time of answers betrays known addresses (takes minutes)
 	$(BIN)/python -m bench.timing
+
+torture: $(READY) ## Kill processes at random for 5 minutes on each database
+	$(BIN)/python -m tests.torture --database sqlite
+	$(BIN)/python -m tests.torture --database postgresql
 
 check: $(READY) ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check --quiet .

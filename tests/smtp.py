@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult
@@ -108,6 +108,9 @@ class MailServer:
         return self.answer("QUIT") or "221 Bye"
 
 
+_Kind = TypeVar("_Kind", bound=MailServer)
+
+
 class _Smtp(SMTP):
     """With answers for what aiosmtpd has no hooks."""
 
@@ -132,9 +135,10 @@ def mail_server(
     login: tuple[str, str] | None = None,
     answers: Answers | None = None,
     methods: str = "LOGIN PLAIN",
-) -> Iterator[MailServer]:
+    kind: type[_Kind] = MailServer,
+) -> Iterator[_Kind]:
     """A server on a port of its own, that listens when the block begins; without TLS if none is given."""
-    server = MailServer(login=login, answers=answers or {})
+    server = kind(login=login, answers=answers or {})
     started, finished = threading.Event(), threading.Event()
 
     def one_connection() -> SMTP:
