@@ -10,16 +10,26 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from tests.conftest import Make, Prepared, postgresql_values, settings_for
-from tests.database import elsewhere
+from tests.database import elsewhere, run
 from tests.factories import EMAIL, OPERATOR, STRANGER, active, an_admin, delivered, logged_in
 from tests.processes import eventually
 from tests.servers import PostgreSQL, hanging, postgresql
+from usersvc.clock import MovedClock
 from usersvc.core import Core, build, retried
 from usersvc.db.postgresql import Bounds, PostgreSqlDatabase
 from usersvc.errors import DatabaseBusy, DatabaseUnavailable
 from usersvc.mail.transports import MemoryTransport
 from usersvc.repositories import audit as audit_entries
-from usersvc.services import audit, authentication, directory, keys, migration, passwords, schema
+from usersvc.services import (
+    audit,
+    authentication,
+    directory,
+    keys,
+    maintenance,
+    migration,
+    passwords,
+    schema,
+)
 
 pytestmark = pytest.mark.postgresql
 
@@ -92,6 +102,16 @@ def test_a_statement_that_takes_too_long_is_told_to_come_again(make_core: Make) 
     with pytest.raises(DatabaseBusy), core.write() as tx:
         tx.connection.execute(text("SELECT pg_sleep(30)"))
     assert _job_names(core) is not None
+
+
+def test_a_purge_may_take_longer_than_a_request(make_core: Make, clock: MovedClock) -> None:
+    core = make_core(database__statement_seconds=1)
+    active(core)
+    clock.move(days=2)
+    slow = "BEGIN PERFORM pg_sleep(2); RETURN NULL; END"
+    run(core, f"CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ {slow} $$")
+    run(core, "CREATE TRIGGER slow BEFORE DELETE ON link_tokens EXECUTE FUNCTION slow()")
+    assert maintenance.purge(core, actor=OPERATOR)["links"] == 1
 
 
 def test_a_row_that_another_one_holds_for_long_is_told_to_come_again(make_core: Make) -> None:

@@ -14,6 +14,9 @@ JOB = "purge_expired"
 BATCH = 200
 # Between two batches others get to write, for as long as the batch took and this long at least.
 PAUSE_SECONDS = 0.02
+# For a turn, or for what others hold. Nobody waits for a purge, so that it may take longer than a request: on
+# PostgreSQL a statement of it is not cut off, which one without statistics to plan by once was.
+PATIENCE_SECONDS = 10.0
 # Deleting writes each page it touches into the write-ahead log: emptied in between, it stays about so small.
 LOG_BYTES = 8 * 1024 * 1024
 
@@ -160,7 +163,7 @@ def _delete(core: Core, kind: _Purge, progress: Callable[[str, int], None]) -> i
 
 @retried
 def _delete_batch(core: Core, kind: _Purge) -> int:
-    with core.write() as tx:
+    with core.write(wait=PATIENCE_SECONDS) as tx:
         return kind.delete(tx)
 
 
