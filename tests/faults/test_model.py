@@ -56,7 +56,7 @@ from usersvc.services import (
 from usersvc.services.actor import Actor
 from usersvc.services.authentication import authenticate
 
-RUNS = int(os.environ.get("MODEL_RUNS", "10"))
+RUNS = int(os.environ.get("MODEL_RUNS", "6"))
 STEPS = 40
 # Two days before a leap day, in the middle of a second.
 START = datetime(2028, 2, 27, 12, 0, 0, 500_000, tzinfo=UTC)
