@@ -53,6 +53,7 @@ class _Scheduler(Scheduler):
         try:
             task.execute()
         except Exception:
+            # A bug in one task must not stop the clock of the others; Huey's workers do the same.
             _log.exception("task failed", task=task.name)
 
 
