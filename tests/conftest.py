@@ -4,11 +4,11 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.databases import Databases
 from tests.servers import PostgreSQL, postgresql
 from usersvc import configuration, logs
 from usersvc.clock import MovedClock
@@ -55,16 +55,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@dataclass
-class Prepared:
-    """A PostgreSQL with a database as the first start leaves it, to be copied."""
-
-    server: PostgreSQL
-    template: str
-
-
 @pytest.fixture(scope="session")
-def prepared_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+def prepared_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
     with postgresql() as server:
         template = server.new_database()
         folder = tmp_path_factory.mktemp("prepared-postgresql") / "data"
@@ -72,7 +64,7 @@ def prepared_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
         migration.prepare(core)
         keys.open_ring(core)
         core.close()
-        yield Prepared(server, template)
+        yield Databases(server, template)
 
 
 def postgresql_values(server: PostgreSQL, name: str) -> dict[str, object]:
@@ -108,13 +100,13 @@ def database_values(request: pytest.FixtureRequest) -> dict[str, object]:
 
 @pytest.fixture
 def postgresql_database(
-    request: pytest.FixtureRequest, prepared_postgresql: Prepared
+    request: pytest.FixtureRequest, prepared_postgresql: Databases
 ) -> Iterator[dict[str, object]]:
+    server = prepared_postgresql.server
     # Commands make their own.
     is_empty = "folder" in request.fixturenames
-    name = prepared_postgresql.server.new_database("template0" if is_empty else prepared_postgresql.template)
-    yield postgresql_values(prepared_postgresql.server, name)
-    prepared_postgresql.server.drop_database(name)
+    with server.empty_database() if is_empty else prepared_postgresql.one() as name:
+        yield postgresql_values(server, name)
 
 
 @pytest.fixture

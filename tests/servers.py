@@ -69,6 +69,12 @@ class PostgreSQL:
     def drop_database(self, name: str) -> None:
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
+    @contextmanager
+    def empty_database(self) -> Iterator[str]:
+        name = self.new_database()
+        yield name
+        self.drop_database(name)
+
     def execute(self, statement: str, *, database: str = "postgres") -> list[Any]:
         with psycopg.connect(self.address(database), autocommit=True, connect_timeout=5) as connection:
             found = connection.execute(statement.encode())

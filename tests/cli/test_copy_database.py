@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.conftest import Prepared
+from tests.databases import Databases
 from tests.factories import EMAIL, PASSWORD
 
 pytestmark = pytest.mark.sqlite  # the database of the settings: FROM and TO are named
@@ -100,7 +100,7 @@ def test_what_is_no_address_is_wrong_usage_and_not_shown(run: Run, folder: Path,
 
 
 @pytest.mark.postgresql
-def test_to_postgresql_and_back(filled: Run, folder: Path, prepared_postgresql: Prepared) -> None:
+def test_to_postgresql_and_back(filled: Run, folder: Path, prepared_postgresql: Databases) -> None:
     server = prepared_postgresql.server
     name = server.new_database()
     there = json.loads(filled("copy-database", OLD, server.address(name), "--yes", "--json").stdout)

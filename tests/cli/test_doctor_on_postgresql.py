@@ -8,7 +8,7 @@ import pytest
 
 from tests import database
 from tests.cli.conftest import Run
-from tests.conftest import Prepared
+from tests.databases import Databases
 from tests.factories import EMAIL, PASSWORD
 from tests.processes import free_port
 from usersvc.core import Core
@@ -52,7 +52,7 @@ def test_a_server_that_is_away(run: Run, well: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_database_that_the_server_does_not_have(
-    run: Run, well: Path, prepared_postgresql: Prepared, monkeypatch: pytest.MonkeyPatch
+    run: Run, well: Path, prepared_postgresql: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("USERSVC_DATABASE__URL", prepared_postgresql.server.address("nowhere"))
     failed = _failed(run)

@@ -9,8 +9,9 @@ from itertools import count
 import pytest
 from sqlalchemy import Connection, event, text
 
-from tests.conftest import Make, Prepared, postgresql_values, settings_for
+from tests.conftest import Make, postgresql_values, settings_for
 from tests.database import elsewhere, run
+from tests.databases import Databases
 from tests.factories import EMAIL, OPERATOR, STRANGER, active, an_admin, delivered, logged_in
 from tests.processes import eventually
 from tests.servers import PostgreSQL, hanging, postgresql
@@ -261,7 +262,7 @@ def test_r28_a_server_that_is_just_being_started_is_waited_for(own: tuple[Postgr
     assert not schema.wait_for_server(core, stopping=lambda: True)
 
 
-def test_r28_what_waiting_cannot_help_is_told_at_once(prepared_postgresql: Prepared, tmp_path) -> None:
+def test_r28_what_waiting_cannot_help_is_told_at_once(prepared_postgresql: Databases, tmp_path) -> None:
     values = postgresql_values(prepared_postgresql.server, "nowhere")
     core = build(settings_for(tmp_path / "data", **values))
     began = time.monotonic()

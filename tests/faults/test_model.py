@@ -32,7 +32,8 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Table, select
 
-from tests.conftest import Prepared, cores, postgresql_values
+from tests.conftest import cores, postgresql_values
+from tests.databases import Databases
 from tests.factories import EMAIL as ADA
 from tests.factories import OPERATOR, OTHER_PASSWORD, PASSWORD, STRANGER, token_in
 from tests.faults.model import MOST_SESSIONS, AccessToken, Entry, Link, Model, Refused, Session
@@ -464,13 +465,9 @@ def _on_sqlite(prepared: Path) -> Iterator[Place]:
 
 
 @contextmanager
-def _on_postgresql(prepared: Path, postgresql: Prepared) -> Iterator[Place]:
-    name = postgresql.server.new_database(postgresql.template)
-    try:
-        with _on_sqlite(prepared) as (folder, _):
-            yield folder, postgresql_values(postgresql.server, name)
-    finally:
-        postgresql.server.drop_database(name)
+def _on_postgresql(prepared: Path, databases: Databases) -> Iterator[Place]:
+    with databases.one() as name, _on_sqlite(prepared) as (folder, _):
+        yield folder, postgresql_values(databases.server, name)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])

@@ -7,7 +7,8 @@ import pytest
 import redis
 from huey.api import Huey
 
-from tests.conftest import Make, Prepared, cores, postgresql_values
+from tests.conftest import Make, cores, postgresql_values
+from tests.databases import Databases
 from tests.servers import Redis, redis_server
 from usersvc.clock import MovedClock
 from usersvc.core import Core
@@ -40,12 +41,11 @@ def queue_values(request: pytest.FixtureRequest) -> Iterator[dict[str, object]]:
             client.flushall()
         yield {"queue__url": server.url}
     else:
-        prepared: Prepared = request.getfixturevalue("prepared_postgresql")
+        databases: Databases = request.getfixturevalue("prepared_postgresql")
         alone = request.param == "postgresql"
-        name = prepared.server.new_database("template0" if alone else prepared.template)
-        address = prepared.server.address(name)
-        yield {"queue__url": address} if alone else postgresql_values(prepared.server, name)
-        prepared.server.drop_database(name)
+        with databases.server.empty_database() if alone else databases.one() as name:
+            address = databases.server.address(name)
+            yield {"queue__url": address} if alone else postgresql_values(databases.server, name)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.conftest import Prepared
+from tests.databases import Databases
 from tests.factories import EMAIL, PASSWORD
 from tests.processes import Usersvc, eventually
 
@@ -41,7 +41,7 @@ def _many_entries(usersvc: Usersvc) -> None:
         file.commit()
 
 
-def test_users_log_in_and_refresh_after_the_move(usersvc: Usersvc, prepared_postgresql: Prepared) -> None:
+def test_users_log_in_and_refresh_after_the_move(usersvc: Usersvc, prepared_postgresql: Databases) -> None:
     """Also where the copy was killed in the middle."""
     server = prepared_postgresql.server
     name = server.new_database()
@@ -78,10 +78,10 @@ def test_users_log_in_and_refresh_after_the_move(usersvc: Usersvc, prepared_post
     server.drop_database(name)
 
 
-def _entries(prepared: Prepared, name: str) -> int:
+def _entries(prepared: Databases, name: str) -> int:
     [(there,)] = prepared.server.execute("SELECT to_regclass('audit') IS NOT NULL", database=name)
     return prepared.server.execute("SELECT count(*) FROM audit", database=name)[0][0] if there else 0
 
 
-def _connections(prepared: Prepared, name: str) -> list[object]:
+def _connections(prepared: Databases, name: str) -> list[object]:
     return prepared.server.execute(f"SELECT pid FROM pg_stat_activity WHERE datname = '{name}'")
