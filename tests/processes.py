@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +147,27 @@ def eventually(happened: Callable[[], Any], *, seconds: float = 20) -> Any:
             return found
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.05)
+
+
+def sockets(pid: int) -> set[str]:
+    """Those that a process holds; none where it is gone."""
+    found = set()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found.add(os.readlink(descriptor))
+    return {name for name in found if name.startswith("socket:")}
+
+
+def sockets_from(ports: Iterable[int]) -> set[str]:
+    """Those on this machine that are bound to one of these ports."""
+    wanted = set(ports)
+    lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    return {
+        f"socket:[{fields[9]}]"
+        for fields in map(str.split, lines)
+        if int(fields[1].partition(":")[2], 16) in wanted
+    }
 
 
 def free_port() -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 
 from tests.main_job.machines import Machines
-from tests.processes import Running, Usersvc, eventually, free_port
+from tests.processes import Running, Usersvc, eventually, free_port, sockets, sockets_from
 from tests.servers import PostgreSQL
 from usersvc.cli.app import EXIT
 from usersvc.errors import Kind
@@ -276,16 +276,5 @@ class Site(Machines):
 
 def _process_behind(pids: set[int], *ports: int) -> int | None:
     """The process that is connected from one of these ports."""
-    lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
-    sockets = {
-        f"socket:[{fields[9]}]"
-        for fields in map(str.split, lines)
-        if int(fields[1].partition(":")[2], 16) in ports
-    }
-    for pid in pids:
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-                with contextlib.suppress(FileNotFoundError):
-                    if os.readlink(descriptor) in sockets:
-                        return pid
-    return None
+    wanted = sockets_from(ports)
+    return next((pid for pid in pids if wanted & sockets(pid)), None)
