@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event, text
@@ -338,3 +339,52 @@ def test_every_hot_query_is_served_by_an_index(core: Core) -> None:
     }
     assert len(ran) > 10
     assert scanned == set()
+
+
+# More than a batch, of accounts whose link is dead, whose link lives and who have none.
+_MANY = 3000
+_PEOPLE = f"""
+INSERT INTO users (id, email, email_key, role, status, registered_at, created_at, updated_at)
+SELECT gen_random_uuid(), n || '@example.org', n || '@example.org', 'user', 'pending', past, past, past
+FROM generate_series(1, {_MANY}) AS n, (SELECT now() - interval '30 days' AS past) AS a_month_ago
+"""
+_LINKS = """
+INSERT INTO link_tokens (id, user_id, purpose, key_id, nonce, digest, created_at, expires_at)
+SELECT gen_random_uuid(), users.id, 'activation', kid, '', sha256(email::bytea), now(),
+    now() + (length(email) % 2 - 0.5) * interval '1 day'
+FROM users, keys WHERE use = 'link' AND email < '7'
+"""
+
+
+def _rows_met(node: dict[str, Any]) -> float:
+    """All rows that a plan and what is below it looked at, as often as it did."""
+    kept = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Join Filter")
+    met = sum(node.get(name, 0) for name in kept) * node["Actual Loops"]
+    return float(met) + sum(_rows_met(below) for below in node.get("Plans", []))
+
+
+def test_r31_a_purge_compares_no_table_with_another_row_by_row_where_nobody_counted_the_rows(
+    core: Core,
+) -> None:
+    """Right after a crash, a restore or many registrations PostgreSQL has no statistics."""
+    for table in ("users", "link_tokens"):
+        run(core, f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+    for filling in (_PEOPLE, _LINKS):
+        run(core, filling)
+    met: dict[str, float] = {}
+
+    def explain(_c: object, cursor: Any, statement: str, values: dict[str, object], *_: object) -> None:
+        if statement.startswith(("DELETE", "SELECT")):
+            cursor.execute("SAVEPOINT before")
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values)
+            [[[plan]]] = cursor.fetchall()
+            cursor.execute("ROLLBACK TO before")
+            met[statement] = max(_rows_met(plan["Plan"]), met.get(statement, 0))
+
+    for engine in (core.database._reader, core.database._writer):
+        event.listen(engine, "before_cursor_execute", explain)
+    counts = maintenance.purge(core, dry_run=True, actor=OPERATOR)
+    assert maintenance.purge(core, actor=OPERATOR) == counts
+    assert 0 < counts["links"] < counts["pending_accounts"] < _MANY
+    assert len(met) > 10
+    assert {statement: rows for statement, rows in met.items() if rows > 10 * _MANY} == {}

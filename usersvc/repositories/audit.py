@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, func, insert, select
 
 from usersvc.db.models import audit
+from usersvc.repositories.purging import delete_some
 from usersvc.security.secrets import first_id
 
 
@@ -92,8 +93,7 @@ class Audit:
         return self._connection.execute(counted).scalar_one()
 
     def delete_before(self, before: datetime, *, limit: int) -> int:
-        chosen = select(audit.c.id).where(audit.c.at < before).limit(limit)
-        return self._connection.execute(delete(audit).where(audit.c.id.in_(chosen))).rowcount
+        return len(delete_some(self._connection, audit, audit.c.at < before, limit=limit))
 
 
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:

@@ -3,10 +3,11 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from usersvc.db.models import logins_from
 from usersvc.db.types import insert_if_absent
+from usersvc.repositories.purging import delete_some
 
 
 class KnownNetworks:
@@ -34,18 +35,4 @@ class KnownNetworks:
         return self._connection.execute(counted).scalar_one()
 
     def delete_before(self, before: datetime, *, limit: int) -> int:
-        chosen = (
-            select(logins_from.c.user_id, logins_from.c.network_digest)
-            .where(logins_from.c.last_at < before)
-            .limit(limit)
-        ).subquery()
-        statement = delete(logins_from).where(
-            logins_from.c.last_at < before,
-            select(chosen.c.user_id)
-            .where(
-                chosen.c.user_id == logins_from.c.user_id,
-                chosen.c.network_digest == logins_from.c.network_digest,
-            )
-            .exists(),
-        )
-        return self._connection.execute(statement).rowcount
+        return len(delete_some(self._connection, logins_from, logins_from.c.last_at < before, limit=limit))

@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from usersvc.db.models import link_tokens
+from usersvc.repositories.purging import delete_some
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,7 @@ class LinkTokens:
         return self._connection.execute(counted).scalar_one()
 
     def delete_done_before(self, before: datetime, *, limit: int) -> int:
-        chosen = select(link_tokens.c.id).where(self._done(before)).limit(limit)
-        return self._connection.execute(delete(link_tokens).where(link_tokens.c.id.in_(chosen))).rowcount
+        return len(delete_some(self._connection, link_tokens, self._done(before), limit=limit))
 
     def _done(self, before: datetime) -> Any:
         return or_(

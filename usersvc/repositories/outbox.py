@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from usersvc.db.models import outbox
+from usersvc.repositories.purging import delete_some
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,7 @@ class Outbox:
 
     def delete_done_before(self, before: datetime, *, limit: int) -> int:
         """Sent and dropped mails; what failed stays until an operator has seen it."""
-        chosen = select(outbox.c.id).where(*self._done(before)).limit(limit)
-        return self._connection.execute(delete(outbox).where(outbox.c.id.in_(chosen))).rowcount
+        return len(delete_some(self._connection, outbox, *self._done(before), limit=limit))
 
     def _done(self, before: datetime) -> tuple[Any, ...]:
         return outbox.c.status.in_(("sent", "dropped")), outbox.c.created_at < before

@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from usersvc.db.models import sessions, users
+from usersvc.repositories.purging import delete_some
 from usersvc.repositories.users import COLUMNS as USER_COLUMNS
 from usersvc.repositories.users import User, user_from
 
@@ -97,8 +98,7 @@ class Sessions:
         return self._connection.execute(counted).scalar_one()
 
     def delete_done_before(self, before: datetime, *, limit: int) -> int:
-        chosen = select(sessions.c.id).where(self._done(before)).limit(limit)
-        return self._connection.execute(delete(sessions).where(sessions.c.id.in_(chosen))).rowcount
+        return len(delete_some(self._connection, sessions, self._done(before), limit=limit))
 
     def _end(self, condition: Any, reason: str, at: datetime) -> int:
         statement = (

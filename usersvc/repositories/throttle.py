@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from usersvc.db.models import throttle
 from usersvc.db.types import insert_if_absent
+from usersvc.repositories.purging import delete_some
 from usersvc.security.limits import Counter
 
 _COLUMNS = [throttle.c[name] for name in Counter.__dataclass_fields__]
@@ -46,16 +47,7 @@ class Throttle:
         return self._connection.execute(counted).scalar_one()
 
     def delete_expired(self, at: datetime, *, limit: int) -> int:
-        chosen = (
-            select(throttle.c.kind, throttle.c.key_digest).where(throttle.c.expires_at <= at).limit(limit)
-        ).subquery()
-        statement = delete(throttle).where(
-            throttle.c.expires_at <= at,
-            select(chosen.c.kind)
-            .where(chosen.c.kind == throttle.c.kind, chosen.c.key_digest == throttle.c.key_digest)
-            .exists(),
-        )
-        return self._connection.execute(statement).rowcount
+        return len(delete_some(self._connection, throttle, throttle.c.expires_at <= at, limit=limit))
 
 
 def _same(kind: str, key_digest: bytes) -> tuple[ColumnElement[bool], ...]:

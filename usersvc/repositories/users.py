@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from usersvc.db.models import link_tokens, users
 from usersvc.db.types import insert_if_absent
 from usersvc.errors import UsernameTaken
+from usersvc.repositories.purging import delete_some
 
 
 @dataclass(frozen=True)
@@ -212,26 +213,27 @@ class Users:
     def delete_abandoned(self, before: datetime, *, at: datetime, limit: int) -> list[UUID]:
         """Never activated accounts, last registered or invited before `before`, without a living link; which.
 
-        The condition stands in the DELETE too: who activates in this moment stays.
+        Who activates in this moment stays.
         """
-        chosen = select(users.c.id).where(*self._abandoned(before, at)).limit(limit)
-        statement = delete(users).where(users.c.id.in_(chosen), *self._abandoned(before, at))
-        return list(self._connection.execute(statement.returning(users.c.id)).scalars())
+        deleted = delete_some(self._connection, users, *self._abandoned(before, at), limit=limit)
+        return [user_id for (user_id,) in deleted]
 
     def _abandoned(self, before: datetime, at: datetime) -> tuple[Any, ...]:
-        living_link = (
-            select(link_tokens.c.id)
+        # As EXISTS, PostgreSQL without statistics compares all accounts with all links; this it cannot join.
+        living_links = (
+            select(func.count())
+            .select_from(link_tokens)
             .where(
                 link_tokens.c.user_id == users.c.id,
                 link_tokens.c.used_at.is_(None),
                 link_tokens.c.revoked_at.is_(None),
                 link_tokens.c.expires_at > at,
             )
-            .exists()
+            .scalar_subquery()
         )
         registered = and_(users.c.status == "pending", users.c.registered_at < before)
         invited = and_(users.c.status == "invited", users.c.invited_at < before)
-        return or_(registered, invited), ~living_link
+        return or_(registered, invited), living_links == 0
 
     def _is_free(self, username: str | None) -> bool:
         return username is None or self.by_username_key(username) is None
