@@ -178,8 +178,8 @@ def mail_server(
 
 
 @contextmanager
-def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A port on which every connection is talked to like this; one at a time."""
+def raw_server(talk: Callable[[socket.socket], None], *, port: int = 0) -> Iterator[int]:
+    """A port, any unless one is named, on which every connection is talked to like this; one at a time."""
 
     def serve() -> None:
         while True:
@@ -190,7 +190,7 @@ def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[int]:
             with connection, contextlib.suppress(OSError):
                 talk(connection)
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", port)) as listener:
         thread = threading.Thread(target=serve)
         thread.start()
         try:

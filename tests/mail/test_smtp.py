@@ -147,7 +147,7 @@ def test_tls_from_the_first_byte(tls: ssl.SSLContext, ca: Path) -> None:
     assert server.commands[:2] == ["EHLO", "AUTH"]
 
 
-def test_without_starttls_offered_nothing_goes_on_in_the_clear(ca: Path) -> None:
+def test_r09_without_starttls_offered_nothing_goes_on_in_the_clear(ca: Path) -> None:
     with (
         mail_server(login=LOGIN) as server,
         pytest.raises(NotSent, match="STARTTLS extension not supported"),
@@ -165,7 +165,7 @@ def test_without_starttls_offered_nothing_goes_on_in_the_clear(ca: Path) -> None
     ],
     ids=["untrusted", "wrong name"],
 )
-def test_a_certificate_that_is_not_the_servers_ends_the_conversation(
+def test_r09_a_certificate_that_is_not_the_servers_ends_the_conversation(
     authority: trustme.CA, ca: Path, *, security: str, names: list[str], trusted: bool, why: str
 ) -> None:
     wrong = certificate(authority, *names)
@@ -211,7 +211,7 @@ def test_the_right_login_is_taken_by_each_method(tls: ssl.SSLContext, ca: Path, 
     assert len(server.received) == 1
 
 
-def test_a_wrong_login_is_tried_once_whatever_methods_there_are() -> None:
+def test_r08_a_wrong_login_is_tried_once_whatever_methods_there_are() -> None:
     with (
         mail_server(login=("mailer", "another")) as server,
         pytest.raises(LoginRefused, match=r"AUTH was answered with 535 5\.7\.8"),

@@ -59,7 +59,7 @@ def test_r08_what_a_step_is_answered_with_decides_whether_there_is_another_try(
 
 
 @pytest.mark.parametrize("answer", ["454 later", "554 never"])
-def test_starttls_refused_is_tried_again(tls: ssl.SSLContext, ca: Path, answer: str) -> None:
+def test_r09_starttls_refused_is_tried_again(tls: ssl.SSLContext, ca: Path, answer: str) -> None:
     with (
         mail_server(starttls=tls, answers={"STARTTLS": answer}) as server,
         pytest.raises(NotSent, match=f"STARTTLS was answered with {answer}"),
@@ -82,7 +82,7 @@ def answering(*lines: bytes) -> Callable[[socket.socket], None]:
 @pytest.mark.parametrize(
     "greeting", [b"421 busy\r\n", b"554 go away\r\n", b"SSH-2.0-OpenSSH_9\r\n", b"220-" + b"x" * 50_000]
 )
-def test_a_greeting_that_is_none_is_tried_again(greeting: bytes) -> None:
+def test_r08_a_greeting_that_is_none_is_tried_again(greeting: bytes) -> None:
     with raw_server(answering(greeting)) as port, pytest.raises(NotSent, match="answered with"):
         transport(port).send(a_message())
 
@@ -104,7 +104,7 @@ def test_what_a_server_says_is_kept_short_in_one_line_and_without_addresses() ->
 # -- nobody there, or nobody who answers
 
 
-def test_a_port_where_nobody_listens() -> None:
+def test_r06_a_port_where_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(NotSent, match=rf"^no connection to 127\.0\.0\.1:{port}: Connection refused$"):
@@ -164,7 +164,7 @@ def test_r07_a_server_that_never_says_a_word_is_left(security: str) -> None:
         transport(port, security=security, connect_seconds=0.2).send(a_message())
 
 
-def test_a_server_that_falls_silent_in_the_tls_handshake_is_left() -> None:
+def test_r07_a_server_that_falls_silent_in_the_tls_handshake_is_left() -> None:
     def talk(connection: socket.socket) -> None:
         connection.sendall(b"220 ready\r\n")
         read_until(connection, b"EHLO")
@@ -187,7 +187,7 @@ def dripping(connection: socket.socket, byte: bytes) -> None:
         time.sleep(0.02)
 
 
-def test_a_greeting_that_drips_is_left_when_the_time_to_connect_is_over() -> None:
+def test_r07_a_greeting_that_drips_is_left_when_the_time_to_connect_is_over() -> None:
     with (
         raw_server(lambda connection: dripping(connection, b"2")) as port,
         pytest.raises(NotSent, match="no connection to"),
@@ -208,8 +208,24 @@ def test_r07_a_conversation_that_drips_is_left_when_its_time_is_over(drop: bytes
         transport(port, seconds=0.5).send(a_message())
 
 
+def test_r07_a_server_that_falls_silent_over_the_content_is_left() -> None:
+    heard = []
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(b"220 ready\r\n")
+        for command, answer in CONVERSATION[:-1]:
+            read_until(connection, command)
+            connection.sendall(answer)
+        heard.append(read_until(connection, b"."))
+        until_it_hangs_up(connection)
+
+    with raw_server(talk) as port, pytest.raises(NotSent, match=r"127.0.0.1:\d+ took longer than 0.5 s"):
+        transport(port, seconds=0.5).send(a_message())
+    assert b"Message-ID" in heard[0]
+
+
 @pytest.mark.parametrize("last", [b"EHLO", b"MAIL", b"RCPT", b"DATA", b"."])
-def test_a_connection_that_is_dropped_is_tried_again(last: bytes) -> None:
+def test_r09_a_connection_that_is_dropped_is_tried_again(last: bytes) -> None:
     def talk(connection: socket.socket) -> None:
         connection.sendall(b"220 ready\r\n")
         for command, answer in CONVERSATION:

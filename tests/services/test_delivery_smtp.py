@@ -42,7 +42,7 @@ def test_a_mail_that_the_server_takes_is_sent_and_its_link_works(core: Core, ser
 
 
 @pytest.mark.parametrize(("step", "told"), [("RCPT", "RCPT TO"), ("DATA", "DATA"), ("CONTENT", "DATA")])
-def test_a_mail_that_is_refused_for_good_fails_at_once_and_alone(
+def test_r08_a_mail_that_is_refused_for_good_fails_at_once_and_alone(
     core: Core, server: MailServer, step: str, told: str
 ) -> None:
     for number in range(3):
@@ -67,7 +67,7 @@ def test_a_mail_that_is_refused_for_good_fails_at_once_and_alone(
         ("CONTENT", "452 no room"),
     ],
 )
-def test_a_mail_that_is_put_off_is_tried_again_and_arrives_under_the_same_id(
+def test_r08_r09_a_mail_that_is_put_off_is_tried_again_and_arrives_under_the_same_id(
     core: Core, clock: MovedClock, server: MailServer, step: str, answer: str
 ) -> None:
     queue(core)
@@ -85,7 +85,7 @@ def test_a_mail_that_is_put_off_is_tried_again_and_arrives_under_the_same_id(
     assert arrived.message["Message-ID"] == mail.message_id
 
 
-def test_a_server_that_stays_away_for_two_days_makes_the_mail_dead(core: Core, clock: MovedClock) -> None:
+def test_r06_a_server_that_stays_away_for_two_days_makes_the_mail_dead(core: Core, clock: MovedClock) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         core.transport = transport(taken.getsockname()[1])
     queue(core)
@@ -99,7 +99,7 @@ def test_a_server_that_stays_away_for_two_days_makes_the_mail_dead(core: Core, c
 # -- a refused login
 
 
-def test_a_refused_login_burns_nothing_is_told_loudly_and_ends_the_run(
+def test_r08_a_refused_login_burns_nothing_is_told_loudly_and_ends_the_run(
     core: Core, clock: MovedClock, server: MailServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(3):
@@ -121,7 +121,9 @@ def test_a_refused_login_burns_nothing_is_told_loudly_and_ends_the_run(
     assert "a wrong horse" not in caplog.text
 
 
-def test_a_login_refused_for_a_week_loses_no_mail(core: Core, clock: MovedClock, server: MailServer) -> None:
+def test_r08_a_login_refused_for_a_week_loses_no_mail(
+    core: Core, clock: MovedClock, server: MailServer
+) -> None:
     for number in range(3):
         queue(core, f"{number}@example.org")
     for _ in range(7 * 24):
