@@ -25,10 +25,14 @@ from tests.factories import (
 from usersvc.clock import MovedClock
 from usersvc.core import Core
 from usersvc.db.models import outbox, sessions, throttle, users
+from usersvc.errors import InvalidCredentials
 from usersvc.mail.transports import FileTransport
 from usersvc.repositories.jobs import Job
 from usersvc.services import delivery, maintenance, registration
 from usersvc.services.actor import Actor
+from usersvc.services.checks import database as database_check
+from usersvc.services.checks.finding import State
+from usersvc.services.login import log_in
 from usersvc.services.sessions import log_out, refresh
 
 JOB = Actor.job("purge_expired")
@@ -392,6 +396,61 @@ def test_r14_a_checkpoint_gives_way_to_a_writer_and_to_a_reader(core: Core) -> N
     core.database.checkpoint(above_bytes=0)
     assert log.stat().st_size == 0
     assert len(audit_rows(core, "test.happened")) == 21
+
+
+@pytest.mark.sqlite
+def test_r14_what_a_long_reader_holds_back_is_told_and_gone_when_it_ends(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_check, "_LONG_LOG", 256 * 1024)
+
+    def write(times: int) -> None:
+        for _ in range(times):
+            with core.write() as tx:
+                tx.audit(STRANGER, "test.happened")
+
+    with core.read() as tx:
+        before = tx.audit_entries.latest()
+        write(150)
+        once = core.database.log_bytes
+        assert database_check.there(core).state is State.WARNING
+        purge(core)
+        assert core.database.log_bytes >= once, "the reader may still need it"
+        assert tx.audit_entries.latest() == before, "it sees what there was when it began"
+    core.database.checkpoint(above_bytes=0)
+    assert core.database.log_bytes == 0
+    assert database_check.there(core).state is State.OK
+    write(300)
+    # SQLite by itself begins the log anew, after a thousand pages.
+    assert core.database.log_bytes < 1100 * 4120
+    assert len(audit_rows(core, "test.happened")) == 450
+
+
+@pytest.mark.sqlite
+def test_r31_what_comes_and_goes_leaves_the_file_as_large_as_it_was(
+    make_core: Make, clock: MovedClock
+) -> None:
+    core = make_core(retention__audit_days=30)
+    sizes = []
+    for round_ in range(6):
+        active(core, f"lives{round_}@example.org")
+        for number in range(12):
+            email = f"gone{round_}n{number}@example.org"
+            someone = Actor("anonymous", ip=f"198.51.{round_}.{number}")
+            registration.register(core, email=email, password=PASSWORD, actor=someone)
+            with pytest.raises(InvalidCredentials):
+                log_in(core, email=email, password=PASSWORD, actor=someone)
+        for _ in range(6):
+            logged_in(core, f"lives{round_}@example.org")
+        delivered(core)
+        clock.move(days=100)
+        maintenance.purge(core, actor=JOB)
+        core.database.checkpoint(above_bytes=0)
+        assert [rows(core, table) for table in ("sessions", "link_tokens", "outbox", "throttle")] == [0] * 4
+        assert rows(core, "logins_from") == 0
+        assert rows(core, "users") == round_ + 1
+        sizes.append(core.database.path.stat().st_size)
+    assert sizes[5] <= sizes[2] * 1.1
 
 
 def test_a68_counts_are_kept_and_the_purge_is_one_audit_entry(core: Core, clock: MovedClock) -> None:
