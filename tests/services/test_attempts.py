@@ -1,12 +1,16 @@
 """Failed logins: how many, from where, for how long, and who still gets in."""
 
+import gc
 import threading
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -37,6 +41,7 @@ from usersvc.errors import (
     DatabaseBusy,
     DomainError,
     Forbidden,
+    InvalidCredentials,
     LoginLocked,
     Overloaded,
     TooManyAttempts,
@@ -112,6 +117,39 @@ def test_a44_one_failure_at_each_of_many_addresses_fills_the_network(core: Core,
     assert refused_for(core) == 300
     clock.move(minutes=5)
     assert codes(core, 1) == ["INVALID_CREDENTIALS"]
+
+
+def _containers() -> dict[int, tuple[Any, int]]:
+    """Everything in the process that can grow, by its id, and how large it is."""
+    gc.collect()
+    kinds = (dict, list, set, deque)
+    return {id(each): (each, len(each)) for each in gc.get_objects() if isinstance(each, kinds)}
+
+
+@pytest.mark.sqlite
+def test_a44_made_up_addresses_and_clients_leave_nothing_in_the_memory(
+    core: Core, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is counted is rows: nothing that was there before holds more for each of them."""
+    caplog.set_level("CRITICAL")
+
+    def come(numbers: range) -> None:
+        for number in numbers:
+            client = replace(STRANGER, ip=f"198.18.{number}.1")
+            email = f"u{number}@example.org"
+            assert isinstance(attempt(core, email=email, ip=f"198.18.{number}.1"), InvalidCredentials)
+            registration.resend_activation(core, email=email, actor=client)
+            passwords.forgot(core, email=email, actor=client)
+
+    come(range(10))
+    before = _containers()
+    come(range(10, 70))
+    # sqlite3 itself keeps as many as 200 dead references to its cursors.
+    assert [
+        each
+        for each, size in before.values()
+        if len(each) >= size + 30 and not all(isinstance(item, weakref.ref) for item in each)
+    ] == []
 
 
 @pytest.mark.parametrize(
