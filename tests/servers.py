@@ -18,7 +18,7 @@ import psycopg
 import redis
 
 # Of no use where the data lives as long as the tests do.
-_WITHOUT_DURABILITY = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
+_WITHOUT_DURABILITY = ("fsync=off", "full_page_writes=off")
 _PATIENCE_SECONDS = 60
 
 

@@ -1,6 +1,7 @@
 """`doctor` where the database is PostgreSQL: a server that is away, refuses, or has another schema."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,17 @@ def test_where_nothing_is_wrong_every_check_is_well(run: Run, well: Path) -> Non
     found = _rows(run, code=0)
     assert {name: row for name, row in found.items() if row["state"] != "ok"} == {}
     assert "answered in" in found["database"]["found"]
+
+
+def test_r37_a_server_that_acknowledges_what_it_may_lose(
+    run: Run, well: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = os.environ["USERSVC_DATABASE__URL"]
+    monkeypatch.setenv("USERSVC_DATABASE__URL", f"{url}?options=-csynchronous_commit%3Doff")
+    found = {name: row for name, row in _rows(run, code=0).items() if row["state"] != "ok"}
+    assert set(found) == {"database"}
+    assert found["database"]["state"] == "warning"
+    assert "synchronous_commit off" in found["database"]["found"]
 
 
 def test_a_server_that_is_away(run: Run, well: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,10 @@ class Database(Protocol):
         """Make it where that is ours to do; safe to repeat."""
         ...
 
+    def may_lose_commits(self) -> bool:
+        """Whether what was acknowledged may be lost when the power is."""
+        ...
+
     def checkpoint(self, *, above_bytes: int) -> None:
         """Empty the write-ahead log where it grew above this size."""
         ...

@@ -126,6 +126,11 @@ class PostgreSqlDatabase:
     def create(self) -> None:
         """A database is made by whoever runs the server."""
 
+    def may_lose_commits(self) -> bool:
+        """As the server, the database, the role and the address together say."""
+        with self.reading() as connection:
+            return connection.execute(text("SHOW synchronous_commit")).scalar() == "off"
+
     def checkpoint(self, *, above_bytes: int) -> None:
         """PostgreSQL does so by itself."""
 

@@ -113,6 +113,9 @@ class SqliteDatabase:
         """Whether the file is there; makes none."""
         return self.path.exists()
 
+    def may_lose_commits(self) -> bool:
+        return False
+
     def checkpoint(self, *, above_bytes: int) -> None:
         """Move the write-ahead log into the database file and empty it, where it grew above this size.
 

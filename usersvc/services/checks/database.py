@@ -25,7 +25,13 @@ def there(core: Core) -> Verdict:
 def _server(core: Core) -> Verdict:
     began = time.monotonic()
     core.database.exists()
-    return ok(f"{core.database.address} answered in {(time.monotonic() - began) * 1000:.0f} ms")
+    took = time.monotonic() - began
+    if core.database.may_lose_commits():
+        return warning(
+            f"{core.database.address} has synchronous_commit off: a crash of it loses the last writes",
+            "Set it on: it stands in postgresql.conf, at the database, at the role, or in database.url.",
+        )
+    return ok(f"{core.database.address} answered in {took * 1000:.0f} ms")
 
 
 def _file(core: Core, path: Path) -> Verdict:
