@@ -51,6 +51,7 @@ from usersvc.services import (
     registration,
     requests,
     sessions,
+    watching,
 )
 from usersvc.services.actor import Actor
 
@@ -646,6 +647,12 @@ def give_a_sign_of_life(w: World) -> Iterator[None]:
 def probe(w: World) -> Iterator[None]:
     yield
     health.check_ready(w.core, actor=STRANGER)
+
+
+@told(watching.warn)
+def look_for_workers(w: World) -> Iterator[None]:
+    yield
+    watching.warn(w.core)
 
 
 @told(

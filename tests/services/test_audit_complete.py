@@ -51,6 +51,7 @@ WITHOUT_AN_ENTRY = {
         "it served its time; `data.purged` counts it at the end",
     ),
     "maintenance._claim_slot": ({"jobs"}, "which worker purges; the purge has an entry"),
+    "watching.warn": ({"jobs"}, "who tells of the workers; it changes nothing"),
     "attempts.succeed": ({"throttle"}, "what the password was given for has an entry"),
     "requests.count": ({"throttle"}, "what was asked for has an entry"),
     "sessions.refresh": ({"sessions", "throttle"}, "the ordinary step of a session, every few minutes"),

@@ -14,6 +14,7 @@ import uvicorn
 from usersvc import logs
 from usersvc.api.app import create_app
 from usersvc.api.protocol import Protocol, State
+from usersvc.api.watch import Watch
 from usersvc.core import Core
 from usersvc.stopping import Stop
 
@@ -55,6 +56,7 @@ class Server(uvicorn.Server):
         )
         self.server_state: State = State(stop)
         self._stop = stop
+        self._watch = Watch(core)
         self._drain_seconds = core.settings.server.drain_seconds
         self._drained_at: float | None = None
         self._told_full_at: float | None = None
@@ -65,6 +67,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         asyncio.get_running_loop().set_exception_handler(_log_unless_full)
         await super().startup(sockets)
+        self._watch.start()
         _log.info("ready", pid=os.getpid())
 
     async def on_tick(self, counter: int) -> bool:
@@ -105,6 +108,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
         if cut_off := len(self.server_state.connections):
             _log.warning("requests cut off", requests=cut_off, after_seconds=STOP_SECONDS)
+        self._watch.end()
 
 
 def _log_unless_full(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
