@@ -10,7 +10,7 @@ LOCK = $(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --n
 	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast timing torture check format lock clean
+.PHONY: help setup run test test-fast timing torture soak check format lock clean
 
 help: ## Show this help
 	@echo "usage: make COMMAND"
@@ -34,6 +34,12 @@ timing: $(READY) ## Tell whether the time of answers betrays known addresses (ta
 torture: $(READY) ## Kill processes at random for 5 minutes on each database
 	$(BIN)/python -m tests.torture --database sqlite
 	$(BIN)/python -m tests.torture --database postgresql
+
+# Each takes as long: SECONDS=600 shortens it.
+SECONDS := 7200
+soak: $(READY) ## Kill now and then for 2 hours on each database, and tell what grows
+	$(BIN)/python -m tests.torture --seconds $(SECONDS) --every 60 --load 0.3 --database sqlite
+	$(BIN)/python -m tests.torture --seconds $(SECONDS) --every 60 --load 0.3 --database postgresql
 
 check: $(READY) ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check --quiet .

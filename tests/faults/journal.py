@@ -16,6 +16,7 @@ from tests.factories import PASSWORD
 from tests.smtp import MailServer
 
 CLIENTS = 6
+_FULL_SECONDS = 10
 _STEP_SECONDS = 20
 
 
@@ -38,6 +39,7 @@ class Journal:
         self.wrong: list[str] = []
         self._urls = urls
         self._over = threading.Event()
+        self._seconds_each = 0.0
         self._trap: Trap | None = None
 
     @contextmanager
@@ -50,6 +52,15 @@ class Journal:
                 self._over.set()
             for client in clients:
                 client.result()
+
+    def slow_down_to(self, share: float) -> float:
+        """Of what is done in the next seconds without a pause. Returns the registrations in a second."""
+        before = len(self.acknowledged)
+        time.sleep(_FULL_SECONDS)
+        rate = share * (len(self.acknowledged) - before) / _FULL_SECONDS
+        assert rate, "nobody can register"
+        self._seconds_each = CLIENTS / rate
+        return rate
 
     @contextmanager
     def trap(self) -> Iterator[Trap]:
@@ -65,9 +76,11 @@ class Journal:
             number = 0
             while not self._over.is_set():
                 number += 1
+                began = time.monotonic()
                 address = f"c{client}n{number}@example.org"
                 while not self._is_done_with(http, address, network=client * 7919 + number):
                     time.sleep(0.1)
+                self._over.wait(max(0.0, began + self._seconds_each - time.monotonic()))
 
     def _is_done_with(self, http: httpx2.Client, address: str, *, network: int) -> bool:
         """Of those who hear nothing, or are refused, every second one tries again."""

@@ -6,7 +6,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
@@ -23,11 +23,20 @@ _STEP_SECONDS = 10
 # More than two batches of a purge.
 _ABANDONED = 500
 _FIRST_STARTS = 3
+_LOOK_SECONDS = 0.5
 
 STEPS = {
     "while a mail is leased": "RCPT",
     "after the dot, before its 250": "CONTENT",
     "after the 250, before it is settled": "QUIT",
+}
+AT_RANDOM = {
+    "a process of a server",
+    "a server",
+    "a parent without its processes",
+    "a worker",
+    "everything at once",
+    "the database",
 }
 # As a registration writes them.
 ROWS = ("users", "audit", "link_tokens", "outbox")
@@ -36,6 +45,8 @@ ROWS = ("users", "audit", "link_tokens", "outbox")
 class Killer:
     def __init__(self, site: Site, journal: Journal, mail: HoldingServer, dice: random.Random) -> None:
         self.kills: Counter[str] = Counter()
+        self.dead = 0
+        """Processes; PostgreSQL counts as one."""
         self.held: Counter[str] = Counter()
         """By Message-ID: how many workers died with this mail in hand."""
         self.abandoned: set[UUID] = set()
@@ -45,10 +56,10 @@ class Killer:
         self._dice = dice
         # With the weight of each. Each says whether it got so far as to kill.
         self._ways: dict[str, tuple[int, Callable[[], bool]]] = {
-            "a process of a server": (6, self._kill_child),
-            "a server": (4, self._kill_server),
+            "a process of a server": (8, self._kill_child),
+            "a server": (6, self._kill_server),
             "a parent without its processes": (1, self._kill_parent),
-            "a worker": (6, self._kill_worker),
+            "a worker": (10, self._kill_worker),
             "everything at once": (1, self._kill_everything),
             "right after a 202": (3, self._kill_after_an_answer),
             "after the commit, before its 202": (3, self._kill_after_a_commit),
@@ -66,9 +77,19 @@ class Killer:
             with self._site.usersvc.running("migrate") as process:
                 time.sleep(self._dice.uniform(0.3, 1.5))
                 self.kills["during the first migration"] += process.process.poll() is None
+        self.dead = self.kills.total()
+
+    def kill_now_and_then(self, seconds: float, *, every: float) -> None:
+        """At random moments, so many seconds apart on the average."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < (kill_at := time.monotonic() + self._dice.uniform(0.5, 1.5) * every) < end:
+            self._wait_until(kill_at)
+            name = self._any_way(AT_RANDOM & self._ways.keys())
+            self.kills[name] += self._ways[name][1]()
+        self._wait_until(end)
 
     def kill_for(self, seconds: float) -> list[str]:
-        """In each way at least once; those that never came to it."""
+        """One after the other, in each way at least once; those that never came to it."""
         end = time.monotonic() + seconds
         missing = self._dice.sample(list(self._ways), len(self._ways))
         while time.monotonic() < end or (missing and time.monotonic() < 4 * seconds + end):
@@ -77,13 +98,17 @@ class Killer:
             # One in four may meet nobody.
             if self._dice.random() < 0.75:
                 self._site.wait_until_it_works()
-            name = missing[0] if missing else self._any_way()
+            name = missing[0] if missing else self._any_way(self._ways.keys())
             if self._ways[name][1]():
                 self.kills[name] += 1
                 missing = [other for other in missing if other != name]
             else:
                 missing = missing[1:] + missing[:1]
         return missing
+
+    def keep_calm(self, seconds: float) -> None:
+        self._site.wait_until_up()
+        self._wait_until(time.monotonic() + seconds)
 
     def end_all(self) -> None:
         """The last power cut."""
@@ -92,9 +117,18 @@ class Killer:
         for place in self._site.places:
             self._bury(place)
 
-    def _any_way(self) -> str:
-        weights = [weight for weight, _ in self._ways.values()]
-        return self._dice.choices(list(self._ways), weights)[0]
+    def _any_way(self, among: Set[str]) -> str:
+        names = sorted(among)
+        return self._dice.choices(names, [self._ways[name][0] for name in names])[0]
+
+    def _any_place(self, places: list[Place]) -> Place:
+        """Rather one that has something to lose."""
+        return self._dice.choice([place for place in places if place.is_up()] or places)
+
+    def _wait_until(self, moment: float) -> None:
+        while (left := moment - time.monotonic()) > 0:
+            self._site.revive()
+            time.sleep(min(left, _LOOK_SECONDS))
 
     def _bury(self, place: Place) -> None:
         pid = place.pid
@@ -103,8 +137,7 @@ class Killer:
             self.held.update(self._site.held_by(pid))
 
     def _kill(self, *places: Place) -> bool:
-        for place in places:
-            place.strike()
+        self.dead += sum(place.strike() for place in places)
         for place in places:
             self._bury(place)
         for place in places:
@@ -118,10 +151,11 @@ class Killer:
         if children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._dice.choice(children), signal.SIGKILL)
+                self.dead += 1
         return bool(children)
 
     def _kill_server(self) -> bool:
-        return self._kill(self._dice.choice(self._site.servers))
+        return self._kill(self._any_place(self._site.servers))
 
     def _kill_parent(self) -> bool:
         parent = self._site.servers[0]
@@ -134,7 +168,7 @@ class Killer:
         return self._kill(parent) and bool(children)
 
     def _kill_worker(self) -> bool:
-        return self._kill(self._dice.choice(self._site.workers))
+        return self._kill(self._any_place(self._site.workers))
 
     def _kill_everything(self) -> bool:
         if not self._site.server:
@@ -146,6 +180,7 @@ class Killer:
     def _kill_database(self) -> bool:
         assert self._site.server
         self._site.server.stop(signal.SIGQUIT)
+        self.dead += 1
         time.sleep(self._dice.uniform(0, 1))
         self._site.server.start()
         return True
@@ -186,6 +221,7 @@ class Killer:
                 return False
         os.kill(pid, signal.SIGKILL)
         # A child is replaced by its parent.
+        self.dead += pid not in [place.pid for place in self._site.servers]
         for place in self._site.servers:
             if place.pid == pid:
                 self._kill(place)
@@ -198,7 +234,9 @@ class Killer:
             begun = ask(counted)
             while ask(counted) == begun and purge.process.poll() is None:
                 time.sleep(0.002)
-            return purge.process.poll() is None
+            is_killed = purge.process.poll() is None
+            self.dead += is_killed
+            return is_killed
 
     def _abandon(self) -> None:
         """People who registered a month ago, each with a mail that goes where the account goes."""

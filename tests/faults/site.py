@@ -1,4 +1,4 @@
-"""What the kill loop runs on: two servers and two workers that are started again wherever they die."""
+"""What the kill loop runs on: three servers and three workers that are started again wherever they die."""
 
 import contextlib
 import os
@@ -20,9 +20,12 @@ from usersvc.cli.app import EXIT
 from usersvc.errors import Kind
 
 PATIENCE_SECONDS = 60
+# Of servers and workers there are enough that some live while others start.
+_WORKERS = 3
 _MOST_OF_A_LOG = 4000
 # SQLite's lock of whoever writes: a byte of the file beside the database (WAL_WRITE_LOCK).
 _WRITE_LOCK = "120 120"
+_READY = '"ready"'
 _SPIN = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 800000) SELECT i FROM n"
 
 
@@ -35,7 +38,11 @@ class Place:
         self._arguments = (*arguments, *(("--port", str(port)) if port else ()))
         self._processes = processes
         self._stack = ExitStack()
+        self._up: Running | None = None
         self.running: Running | None = None
+
+    def __str__(self) -> str:
+        return f"{self._arguments[0]} with {self._processes} processes" if self.is_server else "worker"
 
     @property
     def is_server(self) -> bool:
@@ -43,12 +50,14 @@ class Place:
 
     @property
     def pid(self) -> int:
-        return self.running.process.pid if self.running else 0
+        running = self.running
+        return running.process.pid if running else 0
 
     def children(self) -> list[int]:
         """Of a server with several: those that serve now."""
+        running = self.running
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            return self.running.api_processes() if self.running else []
+            return running.api_processes() if running else []
         return []
 
     def start(self) -> None:
@@ -57,11 +66,13 @@ class Place:
             eventually(self._port_is_free, seconds=PATIENCE_SECONDS)
         self.running = self._stack.enter_context(self._usersvc.running(*self._arguments))
 
-    def strike(self) -> None:
-        """The process and its children, without waiting for their end."""
+    def strike(self) -> int:
+        """The process and its children, without waiting for their end; how many there were."""
+        number = 1 + len(self.children()) if self.running else 0
         if self.running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.running.process.pid, signal.SIGKILL)
+        return number
 
     def end(self) -> None:
         """As `strike`, and none of them is left."""
@@ -69,11 +80,19 @@ class Place:
         self.running = None
 
     def is_up(self) -> bool:
-        if self.running is None:
-            return False
-        if self.is_server:
-            return self.running.output.count('"ready"') >= self._processes
-        return "worker started" in self.running.output
+        """Whether it was once, since it was started."""
+        running = self.running
+        if running is None or running is self._up:
+            return running is not None
+        what, often = (_READY, self._processes) if self.is_server else ("worker started", 1)
+        if running.output.count(what) >= often:
+            self._up = running
+        return running is self._up
+
+    def serves(self, pid: int) -> bool:
+        """Whether one of its processes does; where one was killed there is soon another one."""
+        running = self.running
+        return bool(running) and f'"pid": {pid}, "event": {_READY}' in running.output
 
     def wait_until_up(self) -> None:
         eventually(self.is_up, seconds=PATIENCE_SECONDS)
@@ -109,13 +128,13 @@ class Site(Machines):
             "USERSVC_MAIL__SMTP_PORT": str(smtp_port),
             "USERSVC_MAIL__SMTP_SECURITY": "none",
         }
-        ports = (self.usersvc.port, free_port())
+        ports = (self.usersvc.port, free_port(), free_port())
         several = ("serve", "--no-worker", "--workers", "2")
         self.servers = [
             Place(self.usersvc, *several, port=ports[0], processes=2),
-            Place(self.usersvc, "serve", "--no-worker", port=ports[1]),
+            *(Place(self.usersvc, "serve", "--no-worker", port=port) for port in ports[1:]),
         ]
-        self.workers = [Place(self.usersvc, "worker"), Place(self.usersvc, "worker")]
+        self.workers = [Place(self.usersvc, "worker") for _ in range(_WORKERS)]
         self.urls = [f"http://127.0.0.1:{port}" for port in ports]
         self.ended_by_themselves: list[str] = []
 
@@ -165,6 +184,13 @@ class Site(Machines):
                 self.ended_by_themselves.append(f"a process ended by itself with {code}:\n{told}")
             place.end()
             place.start()
+
+    def connections(self) -> int:
+        """To PostgreSQL, of all processes of usersvc."""
+        assert self.server
+        counted = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'usersvc%'"
+        [(number,)] = self.server.execute(counted)
+        return int(number)
 
     def held_by(self, pid: int) -> list[str]:
         """The Message-IDs of the mails that a worker has in hand."""
