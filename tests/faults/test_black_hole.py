@@ -12,7 +12,7 @@ from tests.black_hole import Proxy, proxy
 from tests.conftest import postgresql_values
 from tests.factories import EMAIL, PASSWORD
 from tests.processes import Usersvc, eventually
-from tests.servers import postgresql
+from tests.servers import PostgreSQL, postgresql
 
 pytestmark = [pytest.mark.process, pytest.mark.postgresql]
 
@@ -21,15 +21,21 @@ _LONGEST_SECONDS = 12
 
 
 @pytest.fixture
-def behind(tmp_path: Path) -> Iterator[tuple[Usersvc, Proxy]]:
+def database() -> Iterator[PostgreSQL]:
+    with postgresql() as server:
+        yield server
+
+
+@pytest.fixture
+def behind(tmp_path: Path, database: PostgreSQL) -> Iterator[tuple[Usersvc, Proxy]]:
     """A server that reaches its database through the proxy alone, and gives up after 2 s."""
-    with postgresql() as server, proxy(server.port) as between:
-        name = server.new_database()
+    with proxy(database.port) as between:
+        name = database.new_database()
         usersvc = Usersvc(tmp_path)
-        for key, value in postgresql_values(server, name).items():
+        for key, value in postgresql_values(database, name).items():
             usersvc.environ[f"USERSVC_{key.upper()}"] = str(value)
         usersvc.environ |= {
-            "USERSVC_DATABASE__URL": server.address(name, port=between.port),
+            "USERSVC_DATABASE__URL": database.address(name, port=between.port),
             "USERSVC_DATABASE__STATEMENT_SECONDS": "2",
             "USERSVC_DATABASE__CONNECT_SECONDS": "2",
         }
@@ -62,3 +68,41 @@ def test_r17_what_is_swallowed_is_a_503_and_everything_works_afterwards(
     eventually(lambda: httpx2.get(f"{usersvc.url}/readyz", timeout=15).status_code == 200)
     assert usersvc.me(pair["access_token"]).status_code == 200
     assert usersvc.post("/auth/login", credentials).status_code == 200
+
+
+def test_r16_r17_a_worker_outlives_a_swallowed_and_a_read_only_database_and_sends_afterwards(
+    behind: tuple[Usersvc, Proxy], database: PostgreSQL
+) -> None:
+    usersvc, between = behind
+    with usersvc.running("worker") as worker:
+
+        def a_mail_goes_out(number: int) -> None:
+            address = f"{number}@example.org"
+            assert eventually(lambda: _accepted(usersvc, address)).status_code == 202
+            worker.wait_until(lambda: len(usersvc.mails()) == number, "the mail is sent")
+
+        worker.wait_until(lambda: "worker started" in worker.output, "it is up")
+        a_mail_goes_out(1)
+        with between.holding():
+            worker.wait_until(lambda: "queue away" in worker.output, "it notices")
+        a_mail_goes_out(2)
+        name = usersvc.environ["USERSVC_DATABASE__URL"].rpartition("/")[2]
+        database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        database.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        worker.wait_until(lambda: worker.output.count("queue away") == 2, "it notices again")
+        assert usersvc.post("/users", _person("nobody@example.org")).status_code == 503
+        database.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        database.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        a_mail_goes_out(3)
+        assert worker.stop() == 0
+        assert "Traceback" not in worker.output
+
+
+def _person(address: str) -> dict[str, str]:
+    return {"email": address, "password": PASSWORD}
+
+
+def _accepted(usersvc: Usersvc, address: str) -> httpx2.Response | None:
+    """None while the database is still away."""
+    answer = usersvc.post("/users", _person(address))
+    return answer if answer.status_code != 503 else None
