@@ -10,7 +10,7 @@ LOCK = $(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --n
 	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast timing torture soak check format lock clean
+.PHONY: help setup run test test-fast timing torture soak mutants check format lock clean
 
 help: ## Show this help
 	@echo "usage: make COMMAND"
@@ -40,6 +40,11 @@ SECONDS := 7200
 soak: $(READY) ## Kill now and then for 2 hours on each database, and tell what grows
 	$(BIN)/python -m tests.torture --seconds $(SECONDS) --every 60 --load 0.3 --database sqlite
 	$(BIN)/python -m tests.torture --seconds $(SECONDS) --every 60 --load 0.3 --database postgresql
+
+mutants: $(READY) ## Change limits, tokens and permissions, and tell what no test sees (takes hours)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements-dev.lock \
+		"$$(sed -n 's/^mutants = \["\(.*\)"\]$$/\1/p' pyproject.toml)"
+	nice $(BIN)/python -m tests.mutants $(MODULES)
 
 check: $(READY) ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check --quiet .

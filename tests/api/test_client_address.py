@@ -8,7 +8,12 @@ import pytest
 
 from tests.api.conftest import Client
 from tests.factories import audit_rows
-from usersvc.api.client_address import client_address, networks, on_this_machine
+from usersvc.api.client_address import (
+    client_address,
+    looks_like_a_proxy,
+    networks,
+    on_this_machine,
+)
 
 PROXIES = networks("127.0.0.1, 10.0.0.0/8, 2001:db8::/32")
 
@@ -36,6 +41,7 @@ PROXIES = networks("127.0.0.1, 10.0.0.0/8, 2001:db8::/32")
         ("127.0.0.1", ["[2a00::1]443"], "127.0.0.1"),
         ("127.0.0.1", ["[2a00::1"], "127.0.0.1"),
         ("127.0.0.1", ["192.0.2.1:"], "127.0.0.1"),
+        ("2001:db8::5%eth0", ["192.0.2.1"], "192.0.2.1"),
         ("127.0.0.1", ["192.0.2.1:http"], "127.0.0.1"),
         ("127.0.0.1", [":80"], "127.0.0.1"),
         ("testclient", ["192.0.2.1"], "testclient"),
@@ -101,6 +107,14 @@ def test_a43_other_headers_that_proxies_use_change_nothing(client: Client, core:
     for name in ("X-Real-IP", "Forwarded", "True-Client-IP", "CF-Connecting-IP"):
         _failed_login(client, **{name: "203.0.113.66"})
     assert {entry.ip for entry in audit_rows(core, "user.login_failed")} == {"192.0.2.7"}
+
+
+def test_what_is_no_address_looks_like_no_proxy() -> None:
+    assert looks_like_a_proxy("10.0.0.1")
+    assert looks_like_a_proxy("127.0.0.1")
+    assert not looks_like_a_proxy("8.8.8.8")
+    assert not looks_like_a_proxy("a socket")
+    assert not looks_like_a_proxy(None)
 
 
 def test_a_proxy_that_nobody_named_is_told_of_once(client: Client, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,6 @@
 """The arithmetic of limits, without a database: windows, doubling pauses, failures in a row."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -92,6 +93,82 @@ def test_a_window_that_is_full_says_when_it_is_over() -> None:
     assert rule.allowed_at(counter, NOON + 59 * SECOND) == NOON + MINUTE
     assert rule.allowed_at(counter, NOON + MINUTE) is None
     assert rule.allowed_at(rule.given_back(counter, NOON), NOON) is None
+
+
+def test_a_counter_of_a_window_means_something_until_its_window_and_its_pause_are_over() -> None:
+    rule = PerWindow(3, MINUTE, 50 * SECOND)
+    once = rule.counted(Counter.new(NOON), NOON)
+    assert once == Counter(NOON, 1, 0, NOON + 50 * SECOND, NOON + MINUTE)
+    assert rule.counted(once, NOON + SECOND).expires_at == NOON + MINUTE
+    later = rule.counted(once, NOON + 50 * SECOND)
+    assert later.blocked_until == later.expires_at == NOON + 100 * SECOND
+    long = PerWindow(3, SECOND, MINUTE)
+    assert long.counted(Counter.new(NOON), NOON).expires_at == NOON + MINUTE
+
+
+def test_a_counter_beyond_a_most_that_was_lowered_allows_no_more() -> None:
+    assert PerWindow(3, MINUTE).allowed_at(after(PerWindow(5, MINUTE), 5), NOON) == NOON + MINUTE
+    assert InARow(3, DAY).is_full(replace(Counter.new(NOON), count=5, expires_at=NOON + DAY), NOON)
+
+
+def test_a_pause_stands_when_the_clock_is_corrected_by_no_more_than_its_length() -> None:
+    rule = PerWindow(9, 60 * MINUTE, MINUTE)
+    paused = rule.counted(Counter.new(NOON), NOON)
+    assert rule.allowed_at(paused, NOON + SECOND) == NOON + MINUTE
+    assert rule.allowed_at(paused, NOON - MINUTE) == NOON + MINUTE
+    assert rule.allowed_at(paused, NOON - MINUTE - SECOND) is None
+    longest = replace(Counter.new(NOON), count=9, level=9, blocked_until=NOON + 15 * MINUTE)
+    assert LOGIN.allowed_at(longest, NOON) == NOON + 15 * MINUTE
+    assert LOGIN.allowed_at(longest, NOON - SECOND) is None
+
+
+def test_a_pause_that_is_over_stays_over() -> None:
+    assert LOGIN.allowed_at(after(LOGIN, 5), NOON + 2 * MINUTE) is None
+    rule = PerWindow(9, 60 * MINUTE, MINUTE)
+    for late in (MINUTE, 2 * MINUTE):
+        assert rule.allowed_at(rule.counted(Counter.new(NOON), NOON), NOON + late) is None
+
+
+def test_a_window_begins_with_the_first_that_is_counted_in_it() -> None:
+    for rule in (PerWindow(5, 5 * MINUTE), LOGIN):
+        given_back = rule.given_back(after(rule, 1), NOON)
+        assert rule.counted(given_back, NOON + MINUTE).window_started_at == NOON + MINUTE
+        anew = rule.counted(after(rule, 3), NOON + 5 * MINUTE)
+        assert (anew.window_started_at, anew.count) == (NOON + 5 * MINUTE, 1)
+
+
+def test_pauses_begin_anew_when_they_are_forgotten_or_the_clock_is_set_far_back() -> None:
+    paused = after(LOGIN, 5)
+    for at in (paused.expires_at + SECOND, paused.expires_at - 40 * MINUTE, NOON - DAY):
+        assert LOGIN.counted(paused, at).level == 0
+    assert LOGIN.counted(paused, paused.expires_at - 40 * MINUTE + SECOND).level == 2
+
+
+def test_failures_in_a_row_and_a_lock_are_forgotten_from_their_end_on() -> None:
+    rule = InARow(2, DAY)
+    full = replace(Counter.new(NOON), count=2, expires_at=NOON + DAY)
+    assert rule.is_full(full, NOON + DAY - SECOND)
+    locked = rule.locked(full, NOON)
+    assert locked.expires_at == NOON + 3650 * DAY
+    for counter in (full, locked):
+        assert not rule.is_full(counter, counter.expires_at)
+        for at in (counter.expires_at, counter.expires_at + SECOND):
+            anew = rule.counted(counter, at)
+            assert (anew.count, anew.level, anew.expires_at) == (1, 0, at + DAY)
+
+
+def test_attempts_are_kept_for_a_window_and_the_longest_pause() -> None:
+    assert LOGIN.counted(Counter.new(NOON), NOON).expires_at == NOON + 20 * MINUTE
+    assert LOGIN.counted(after(LOGIN, 1), NOON + MINUTE).expires_at == NOON + 21 * MINUTE
+
+
+def test_one_that_is_given_back_takes_one_pause_with_it() -> None:
+    assert LOGIN.given_back(after(LOGIN, 1), NOON).level == 0
+    assert LOGIN.given_back(after(LOGIN, 3), NOON).count == 2
+    assert PerWindow(5, MINUTE).given_back(after(PerWindow(5, MINUTE), 3), NOON).count == 2
+    assert InARow(5, DAY).given_back(replace(Counter.new(NOON), count=3), NOON).count == 2
+    twice = LOGIN.counted(after(LOGIN, 5), NOON + MINUTE)
+    assert (twice.level, LOGIN.given_back(twice, NOON + MINUTE).level) == (2, 1)
 
 
 def test_a_clock_that_is_set_far_back_begins_anew() -> None:

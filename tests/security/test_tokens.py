@@ -261,6 +261,19 @@ def test_a70_a_token_of_many_characters_is_refused_though_its_signature_is_good(
     refused(access(more="x" * 8192))
 
 
+def test_a70_a_token_has_at_most_8192_characters() -> None:
+    # No base64 has a length of 1 modulo 4: padding the header too, a token of any length can be made.
+    longer = 5670
+    tokens = [
+        access(header={"pad": "x" * header}, more="x" * more)
+        for header in range(3)
+        for more in range(longer, longer + 20)
+    ]
+    lengths = {len(token): token for token in tokens}
+    assert read(lengths[8192]) == AccessClaims(USER, SESSION)
+    refused(lengths[8193])
+
+
 def test_a73_the_public_key_is_no_hs256_secret() -> None:
     public = KEYS[Use.ACCESS].private.public_key()
     formats = serialization.PublicFormat
@@ -554,6 +567,8 @@ def test_a76_ids_that_are_none_are_refused(name: str, value: object) -> None:
     [
         ("seq", 0),
         ("seq", -1),
+        ("seq", 2**31),
+        ("seq", 2**31 + 1),
         ("seq", "1"),
         ("seq", 1.0),
         ("seq", True),
@@ -566,3 +581,7 @@ def test_a76_a_refresh_token_with_no_proper_sequence_or_random_part_is_refused(
     name: str, value: object
 ) -> None:
     refused(refresh(**{name: value}))
+
+
+def test_a_refresh_token_has_the_highest_step_that_the_table_can_hold() -> None:
+    assert TOKENS.read_refresh(refresh(seq=2**31 - 1)).seq == 2**31 - 1

@@ -68,4 +68,4 @@ def _parse(text: str) -> Address | None:
 
 
 def _is_in(address: Address, trusted: Sequence[Network]) -> bool:
-    return any(address.version == network.version and address in network for network in trusted)
+    return any(address in network for network in trusted)

@@ -94,7 +94,7 @@ class Escalating:
             counter = Counter.new(at)
         count = counter.count + 1
         if count < self.most:
-            return replace(counter, count=count, blocked_until=None, expires_at=self._forgotten_at(at))
+            return replace(counter, count=count, expires_at=self._forgotten_at(at))
         blocked_until = at + min(self.longest, self.pause * 2**counter.level)
         return replace(
             counter,
