@@ -15,18 +15,29 @@ from tests.factories import (
     EMAIL,
     STRANGER,
     active,
+    an_admin,
     audit_rows,
     delivered,
     logged_in,
     outbox_rows,
     rewrite_user,
+    signed_in,
     text_of,
     together,
 )
 from usersvc.clock import MovedClock
 from usersvc.core import Core
 from usersvc.db.models import sessions as sessions_table
-from usersvc.errors import DomainError, InvalidToken, SessionEnded, TokenExpired, TokenReused
+from usersvc.errors import (
+    DomainError,
+    Forbidden,
+    InvalidToken,
+    SessionEnded,
+    SessionNotFound,
+    TokenExpired,
+    TokenReused,
+    UserNotFound,
+)
 from usersvc.repositories.sessions import Session
 from usersvc.services import sessions
 from usersvc.services.actor import Actor
@@ -533,3 +544,38 @@ def test_a22_the_database_holds_no_refresh_token_and_not_its_secret(core: Core, 
     assert rnd not in kept
     assert pair.refresh_token.split(".")[2] not in kept
     assert the_session(core).rnd_digest.hex() in kept
+
+
+def test_a30_who_is_not_signed_in_has_no_sessions_to_see_or_end(core: Core) -> None:
+    active(core)
+    logged_in(core)
+    session = the_session(core)
+    for ask in (
+        sessions.list_own,
+        sessions.log_out_everywhere,
+        partial(sessions.end_own, session_id=session.id),
+    ):
+        with pytest.raises(SessionEnded):
+            ask(core, actor=STRANGER)
+    assert the_session(core) == session
+
+
+def test_a30_sessions_of_others_are_for_who_may_read_or_write_them_and_are_there(core: Core) -> None:
+    account, root = active(core), an_admin(core)
+    logged_in(core)
+    session = the_session(core)
+    for actor in (STRANGER, signed_in(core, account.email)):
+        for act in (sessions.list_of, sessions.revoke_all):
+            with pytest.raises(Forbidden):
+                act(core, user_id=account.id, actor=actor)
+            with pytest.raises(Forbidden):
+                act(core, user_id=root.id, actor=actor)
+    by = signed_in(core, root.email)
+    for act in (sessions.list_of, sessions.revoke_all):
+        with pytest.raises(UserNotFound):
+            act(core, user_id=uuid4(), actor=by)
+    assert session.id in {one.id for one in sessions.list_of(core, user_id=account.id, actor=by)}
+    assert sessions.revoke_all(core, user_id=account.id, actor=by) == 2
+    assert sessions.list_of(core, user_id=account.id, actor=by) == []
+    with pytest.raises(SessionNotFound):
+        sessions.end_own(core, session_id=by.session_id or uuid4(), actor=replace(by, user_id=account.id))
