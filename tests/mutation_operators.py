@@ -130,7 +130,7 @@ class ReplaceString(Operator):  # type: ignore[misc]
             yield node.start_pos, node.end_pos
 
     def mutate(self, node: NodeOrLeaf, index: int) -> NodeOrLeaf:
-        at = node.value.index('"') + 1
+        at = min(node.value.find(quote) for quote in "'\"" if quote in node.value) + 1
         return _text(node, f"{node.value[:at]}XX{node.value[at:]}")
 
     @classmethod
