@@ -10,7 +10,7 @@ LOCK = $(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --n
 	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast timing torture soak mutants check format lock clean
+.PHONY: help setup run test test-fast timing bench torture soak mutants check format lock clean
 
 help: ## Show this help
 	@echo "usage: make COMMAND"
@@ -30,6 +30,30 @@ test-fast: $(READY) ## Run the tests that start no processes
 
 timing: $(READY) ## Tell whether the time of answers betrays known addresses (takes minutes)
 	$(BIN)/python -m bench.timing
+
+# In an environment of its own, with what only it needs; the peers' lie beside it. ASK: questions and flags.
+ASK ?=
+BENCH := .venv-bench/usersvc
+bench: $(BENCH)/.ready wrk ## Measure usersvc beside others of its kind (takes hours)
+	$(BENCH)/bin/python -m bench $(ASK)
+
+$(BENCH)/.ready: $(READY) requirements-dev.lock pyproject.toml
+	@echo "Installing into $(BENCH) ..."
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(BENCH)
+	@$(BIN)/uv pip sync --quiet --python $(BENCH)/bin/python --compile-bytecode --require-hashes requirements-dev.lock
+	@$(BIN)/uv pip install --quiet --python $(BENCH)/bin/python --compile-bytecode --no-build-isolation --editable '.[bench]'
+	@touch $@
+
+.PHONY: wrk
+wrk:
+	@command -v wrk >/dev/null || $(MAKE) --no-print-directory install-wrk
+
+.PHONY: install-wrk
+install-wrk:
+	@command -v apt-get >/dev/null && { test "$$(id -u)" = 0 && sudo= || sudo="sudo -n"; } && \
+		$$sudo true 2>/dev/null && echo "Installing Debian's wrk ..." && $$sudo apt-get -qq update && \
+		$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends wrk >/dev/null || \
+		{ echo "The figures need wrk: install it."; exit 1; }
 
 torture: $(READY) ## Kill processes at random for 5 minutes on each database
 	$(BIN)/python -m tests.torture --database sqlite
@@ -62,7 +86,7 @@ lock: $(BIN)/uv ## Resolve the dependencies anew and pin them with hashes
 	$(LOCK) --group build -o requirements-build.lock
 
 clean: ## Remove what the other commands made, but not ./data
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 $(READY): $(BIN)/uv requirements-dev.lock pyproject.toml
 	@echo "Installing into $(VENV) ..."

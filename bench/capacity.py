@@ -12,113 +12,23 @@ import os
 import platform
 import secrets
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
-import bcrypt
 from sqlalchemy import Table, create_engine, insert, text
 
-from bench.load import Answers, Connection, Question, run
-from tests.processes import free_port
+from bench.hashes import bare_hashes
+from bench.load import Answers, run
+from bench.service import ACCOUNTS, LOG_IN, REFRESH, REGISTER, SHOW_ME, serving_accounts
 from tests.servers import PostgreSQL, postgresql
-from usersvc import configuration
-from usersvc.core import build
 from usersvc.db.models import audit, metadata, sessions, users
-from usersvc.mail.transports import MemoryTransport
 from usersvc.security.secrets import new_id
-from usersvc.services import first_admin, keys, migration
-from usersvc.services.actor import Actor
 
-ROUNDS, SECONDS, CONNECTIONS, ROWS = 3, 4.0, 16, 20_000
-PASSWORD = "zebra quilt 41 lamp"
-
-
-async def _nothing(_connection: Connection) -> None: ...
-
-
-async def _log_in(connection: Connection, _: object) -> tuple[int, Any]:
-    body = {"email": f"b{connection.number}@example.org", "password": PASSWORD}
-    return await connection.ask("POST", "/auth/login", body=body)
-
-
-async def _logged_in(connection: Connection) -> Any:
-    while True:
-        status, pair = await _log_in(connection, None)
-        if status == 200:
-            return pair
-
-
-async def _show_me(connection: Connection, pair: Any) -> tuple[int, Any]:
-    status, _ = await connection.ask("GET", "/users/me", token=pair["access_token"])
-    return status, pair
-
-
-async def _refresh(connection: Connection, pair: Any) -> tuple[int, Any]:
-    return await connection.ask("POST", "/auth/refresh", body={"refresh_token": pair["refresh_token"]})
-
-
-async def _register(connection: Connection, _: object) -> tuple[int, Any]:
-    body = {"email": f"{secrets.token_hex(8)}@example.org", "password": PASSWORD}
-    return await connection.ask("POST", "/users", body=body)
-
-
-QUESTIONS = (
-    Question("GET /users/me", _logged_in, _show_me),
-    Question("POST /auth/refresh", _logged_in, _refresh),
-    Question("POST /auth/login", _nothing, _log_in),
-    Question("POST /users", _nothing, _register),
-)
-
-
-@contextmanager
-def serving(environ: dict[str, str], *, processes: int, accounts: int = CONNECTIONS) -> Iterator[int]:
-    """So many accounts (b0@example.org and so on), and a server over them; its port."""
-    port = free_port()
-    environ = environ | {"USERSVC_SERVER__PORT": str(port), "USERSVC_SERVER__TRUSTED_PROXIES": "127.0.0.1"}
-    core = build(configuration.load(environ=environ), transport=MemoryTransport())
-    migration.prepare(core)
-    keys.open_ring(core)
-    for number in range(accounts):
-        email = f"b{number}@example.org"
-        first_admin.create_admin(core, email=email, password=PASSWORD, actor=Actor.operator("bench"))
-    core.close()
-    command = [sys.executable, "-m", "usersvc", "serve", "--no-worker", "--workers", str(processes)]
-    quiet = {"USERSVC_LOG__LEVEL": "error", **os.environ, **environ}
-    server = subprocess.Popen(command, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _wait_for(port)
-        yield port
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _wait_for(port: int) -> None:
-    for _ in range(600):
-        try:
-            with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise TimeoutError("the server did not start")
-
-
-def _bare_hashes() -> float:
-    """`bcrypt.checkpw` of the default cost on all cores, a second."""
-    hashed = bcrypt.hashpw(b"x", bcrypt.gensalt(12))
-    cores = os.cpu_count() or 1
-    began = time.monotonic()
-    with ThreadPoolExecutor(cores) as pool:
-        list(pool.map(lambda _: bcrypt.checkpw(b"x", hashed), range(8 * cores)))
-    return 8 * cores / (time.monotonic() - began)
+ROUNDS, SECONDS, ROWS = 3, 4.0, 20_000
+QUESTIONS = (SHOW_ME, REFRESH, LOG_IN, REGISTER)
 
 
 def _round(server: PostgreSQL) -> Iterator[tuple[tuple[str, int, str], Answers]]:
@@ -133,9 +43,9 @@ def _round(server: PostgreSQL) -> Iterator[tuple[tuple[str, int, str], Answers]]
                 if database == "PostgreSQL":
                     environ["USERSVC_DATABASE__URL"] = server.address(server.new_database())
                     environ["USERSVC_MAIL__TRANSPORT"] = "file"
-                with serving(environ, processes=processes) as port:
+                with serving_accounts(environ, folder=Path(name), processes=processes) as port:
                     for question in QUESTIONS:
-                        found = run(question, port=port, connections=CONNECTIONS, seconds=SECONDS)
+                        found = run(question, port=port, connections=ACCOUNTS, seconds=SECONDS)
                         yield (database, processes, question.name), found
 
 
@@ -205,7 +115,7 @@ def main() -> None:
     found: dict[tuple[str, int, str], list[tuple[Answers, float]]] = {}
     with postgresql(durable=True) as server:
         for _ in range(ROUNDS):
-            bare = _bare_hashes()
+            bare = bare_hashes(2 * SECONDS)
             for key, answers in _round(server):
                 found.setdefault(key, []).append((answers, answers.rate / bare))
         weights = _weights(server)

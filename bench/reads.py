@@ -20,20 +20,17 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from starlette.responses import Response
 
+from bench.peers.async_session.app import make_app
 from usersvc import configuration, logs
 from usersvc.api import deps
 from usersvc.api.app import create_app
 from usersvc.api.counting import Counts
 from usersvc.api.schemas import UserOut, answer
 from usersvc.core import Core, build
-from usersvc.db.models import sessions, users
 from usersvc.mail.transports import MemoryTransport
 from usersvc.services import first_admin, keys, login, migration
-from usersvc.services.accounts import Account
 from usersvc.services.actor import Actor
 from usersvc.services.authentication import authenticate
 
@@ -61,36 +58,17 @@ def _prepare(folder: Path) -> str:
 def _app(core: Core, way: str) -> Any:
     if way == "in place":
         return create_app(core)
+    if way == "AsyncSession":
+        return make_app(core, f"sqlite+aiosqlite:///{core.database.path}")
     app = FastAPI()
     app.state.face = deps.Face(core, counts=Counts(), draining=lambda: False)
-    engine = create_async_engine(f"sqlite+aiosqlite:///{core.database.path}")
 
     @app.get("/api/v1/users/me")
     async def show(request: Request, bearer: deps.BearerToken) -> Response:
         token = bearer.credentials if bearer else ""
-        if way == "thread":
-            _, account = await deps._in_thread(
-                deps.face_of(request).threads.ordinary,
-                lambda: authenticate(core, access_token=token, actor=Actor("anonymous")),
-            )
-            return answer(UserOut.of(account))
-        claims = core.tokens.read_access(token, at=core.clock.now())
-        async with AsyncSession(engine) as session:
-            joined = (
-                select(users, sessions).join_from(sessions, users).where(sessions.c.id == claims.session_id)
-            )
-            row = (await session.execute(joined)).mappings().first()
-        assert row is not None
-        account = Account(
-            id=row[users.c.id],
-            email=row[users.c.email],
-            email_verified=row[users.c.email_verified_at] is not None,
-            username=row[users.c.username],
-            role=row[users.c.role],
-            status=row[users.c.status],
-            created_at=row[users.c.created_at],
-            updated_at=row[users.c.updated_at],
-            last_login_at=row[users.c.last_login_at],
+        _, account = await deps._in_thread(
+            deps.face_of(request).threads.ordinary,
+            lambda: authenticate(core, access_token=token, actor=Actor("anonymous")),
         )
         return answer(UserOut.of(account))
 

@@ -15,10 +15,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from bench.capacity import PASSWORD, serving
+from bench.contender import PASSWORD
 from bench.load import Connection
+from bench.service import serving_accounts
 
 SAMPLES = 200
 # Two-sided, one in a thousand.
@@ -74,7 +76,7 @@ def main() -> None:
             # So that none is refused: a pause would be told alike for both, and hide the rest.
             "USERSVC_THROTTLE__ENABLED": "false",
         }
-        with serving(environ, processes=1, accounts=SAMPLES) as port:
+        with serving_accounts(environ, folder=Path(folder), processes=1, accounts=SAMPLES) as port:
             known = [f"b{number}@example.org" for number in range(SAMPLES)]
             print(f"{'route':<26}{'known ms':>9}{'unknown ms':>11}  known longer  deviations")
             for path in ROUTES:

@@ -1,0 +1,1 @@
+"""What usersvc is measured against, each as its own documentation sets it up."""
