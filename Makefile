@@ -34,7 +34,7 @@ timing: $(READY) ## Tell whether the time of answers betrays known addresses (ta
 # In an environment of its own, with what only it needs; the peers' lie beside it. ASK: questions and flags.
 ASK ?=
 BENCH := .venv-bench/usersvc
-bench: $(BENCH)/.ready wrk ## Measure usersvc beside others of its kind (takes hours)
+bench: $(BENCH)/.ready wrk ## Measure usersvc beside others of its kind (takes an hour)
 	$(BENCH)/bin/python -m bench $(ASK)
 
 $(BENCH)/.ready: $(READY) requirements-dev.lock pyproject.toml

@@ -5,6 +5,8 @@ python -m bench --help
 
 import importlib
 import os
+import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +37,8 @@ def main(
     ] = False,
 ) -> None:
     """Measure usersvc and its peers on this machine, which should do nothing else meanwhile."""
+    # Else the servers would be left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     asked = questions or ([] if document else list(QUESTIONS))
     if unknown := set(asked) - set(QUESTIONS):
         raise typer.BadParameter(f"There is no question {', '.join(sorted(unknown))}.")

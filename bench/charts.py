@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import matplotlib as mpl
-
-mpl.use("svg")
-
-from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from bench.records import Record
+from bench.spread import Spread
 
 _OURS, _OTHERS = "#2f6f9f", "#b8b8b8"
 
@@ -17,21 +16,32 @@ def draw(record: Record, folder: Path) -> Path:
     """Alike for the same figures, so that a repository sees what changed."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record.question}.svg"
-    figures = record.finding.figures
-    names, found = list(figures), list(figures.values())
+    finding = record.finding
+    panels = [_panel(finding.figures, begins) for begins in finding.panels or [""]]
+    heights = [len(panel) for panel in panels]
     with mpl.rc_context({"svg.hashsalt": record.question, "font.size": 9}):
-        figure, axes = plt.subplots(figsize=(7.5, 0.6 + 0.32 * len(names)), layout="constrained")
-        medians = [each.median for each in found]
-        errors = [[each.median - each.low for each in found], [each.high - each.median for each in found]]
-        peers = any(not _is_ours(name) for name in names) and any(map(_is_ours, names))
-        colours = [_OURS if _is_ours(name) or not peers else _OTHERS for name in names]
-        axes.barh(names, medians, xerr=errors, color=colours, ecolor="#404040", capsize=2)
-        axes.invert_yaxis()
-        axes.set_xlabel(record.finding.unit)
-        axes.spines[["top", "right"]].set_visible(False)
+        figure = Figure(figsize=(7.5, 0.6 * len(panels) + 0.32 * sum(heights)), layout="constrained")
+        grid = figure.subplots(len(panels), squeeze=False, height_ratios=heights)
+        for axes, panel in zip(grid.flat, panels, strict=True):
+            _bars(axes, panel)
+        grid.flat[-1].set_xlabel(finding.unit)
         figure.savefig(path, metadata={"Date": None})
-        plt.close(figure)
     return path
+
+
+def _panel(figures: dict[str, Spread], begins: str) -> dict[str, Spread]:
+    return {name: found for name, found in figures.items() if name.startswith(begins)}
+
+
+def _bars(axes: Axes, panel: dict[str, Spread]) -> None:
+    medians = [found.median for found in panel.values()]
+    below = [found.median - found.low for found in panel.values()]
+    above = [found.high - found.median for found in panel.values()]
+    has_peers = len({_is_ours(name) for name in panel}) > 1
+    colours = [_OTHERS if has_peers and not _is_ours(name) else _OURS for name in panel]
+    axes.barh(list(panel), medians, xerr=[below, above], color=colours, ecolor="#404040", capsize=2)
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _is_ours(name: str) -> bool:

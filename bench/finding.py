@@ -31,6 +31,8 @@ class Finding:
     """By the key of a target."""
     versions: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    panels: list[str] = field(default_factory=list)
+    """What the names of figures begin with that share a scale, where they do not all."""
 
     def measured(self, name: str, values: Sequence[float]) -> None:
         self.figures[name] = Spread.of(values)

@@ -123,7 +123,7 @@ def _measure(folder: Path, way: str, token: str, loop: str) -> tuple[float, floa
 
 
 def _wait_for(port: int) -> None:
-    for _ in range(200):
+    for _ in range(1200):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return

@@ -12,9 +12,15 @@ from rich.console import Console
 from bench import records, tables
 from bench.arrivals import Arrivals, arrive, percentile
 from bench.ceilings import read
+from bench.contender import PASSWORD
+from bench.filling import fill
 from bench.finding import Finding
+from bench.questions.growth import before_the_last_page
 from bench.spread import Spread, alternating, ratios
 from bench.targets import BY_KEY, QUESTIONS, TARGETS
+from tests.factories import OPERATOR, STRANGER
+from usersvc.core import Core
+from usersvc.services import directory, login, maintenance
 
 ROOT = Path(__file__).parent.parent
 _TOLD = """Running 4s test @ http://127.0.0.1:8000/
@@ -137,3 +143,16 @@ def test_the_terminal_shows_what_was_missed() -> None:
     tables.show([_record(usersvc=[1.0], bare=[4.0])], console)
     shown = console.export_text()
     assert re.search(r"bare FastAPI.*≥ 0.5.*0.25.*one round", shown)
+
+
+@pytest.mark.sqlite
+def test_what_is_filled_in_is_used_as_if_people_had_made_it(core: Core) -> None:
+    assert core.database.path
+    fill(core.database.path, 60, ended_days=60)
+    listed = directory.list_users(core, actor=OPERATOR, limit=100).accounts
+    assert [account.email for account in listed] == [f"b{number}@example.org" for number in range(60)]
+    cursor = before_the_last_page(core)
+    last = directory.list_users(core, actor=OPERATOR, limit=50, cursor=cursor)
+    assert (last.accounts, last.next_cursor) == (listed[10:], None)
+    assert maintenance.purge(core, actor=OPERATOR, dry_run=True)["sessions"] == 60
+    assert login.log_in(core, email="b59@example.org", password=PASSWORD, actor=STRANGER)

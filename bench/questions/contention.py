@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 
 from bench.ceilings import hammer
 from bench.filling import fill
@@ -26,13 +27,10 @@ def ask(run: Run) -> Finding:
     found: dict[str, list[float]] = {"alone": [], f"beside {LISTS} slow lists": [], "under a write lock": []}
     alone, listed, locked = found.values()
     lists: list[float] = []
-    with usersvc.serving() as served:
-        headers = usersvc.headers(served.port)
     for _ in range(run.rounds):
         with usersvc.serving() as served:
-
-            def rate(port: int = served.port) -> float:
-                return hammer(port, usersvc.me, headers=headers, seconds=run.seconds).rate
+            headers = usersvc.headers(served.port)
+            rate = partial(_rate, served.port, headers, run.seconds)
 
             rate()  # until it is warm
             alone.append(rate())
@@ -49,6 +47,10 @@ def ask(run: Run) -> Finding:
     finding.versions[usersvc.name] = usersvc.shown_versions()
     finding.notes.append("lists a second meanwhile: " + " ".join(f"{each:.1f}" for each in lists))
     return finding
+
+
+def _rate(port: int, headers: dict[str, str], seconds: float) -> float:
+    return hammer(port, Usersvc.me, headers=headers, seconds=seconds).rate
 
 
 @contextmanager

@@ -20,11 +20,11 @@ def ask(run: Run) -> Finding:
         with usersvc.serving() as served:
             time.sleep(_REST_SECONDS)
             at_rest.append(served.resident_mib())
-            headers, asked = usersvc.headers(served.port), 0.0
+            asked = 0
             while asked < REQUESTS:
                 # Again and again, since an access token lives for minutes.
-                found = hammer(served.port, usersvc.me, headers=headers, seconds=run.seconds)
-                asked += found.rate * run.seconds
+                headers = usersvc.headers(served.port)
+                asked += hammer(served.port, usersvc.me, headers=headers, seconds=run.seconds).asked
             grown.append(served.resident_mib())
     finding.measured("at rest", at_rest)
     finding.measured(f"after {REQUESTS:,} requests", grown)

@@ -36,6 +36,7 @@ def ask(run: Run) -> Finding:
         finding.notes.append(f"{name} users and ended sessions made in {instance.filled_in:.0f} s")
     found = [instance.found for instance in instances.values()]
     fewest, most = found[0], found[-1]
+    finding.panels = [f"{what}," for what in most]
     for key, what in (("growth-me", "me"), ("growth-login", "login"), ("growth-refresh", "refresh")):
         finding.compares(key, most[what], fewest[what])
     finding.compares("growth-last-page", most["last page"], most["first page"])
@@ -53,7 +54,7 @@ class _Instance:
         with self.usersvc.opened() as core:
             fill(self.usersvc.database, size)
             self.filled_in = time.monotonic() - began
-            self._last_page = f"{_PAGE}&cursor={_before_the_last(core)}"
+            self._last_page = f"{_PAGE}&cursor={before_the_last_page(core)}"
 
     def measure(self, seconds: float) -> None:
         """All of it, once, from a server that has just started."""
@@ -101,7 +102,7 @@ class _Instance:
 async def _nothing(_connection: Connection) -> None: ...
 
 
-def _before_the_last(core: Core) -> str:
+def before_the_last_page(core: Core) -> str:
     """The cursor after which a page of fifty is left: to go there page by page would take an hour."""
     backwards = directory.list_users(core, actor=Actor.operator("bench"), sort="-created_at", limit=51)
     before = backwards.accounts[-1]

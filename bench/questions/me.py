@@ -21,15 +21,19 @@ _AGAINST = {
 
 def ask(run: Run) -> Finding:
     usersvc = Usersvc(run.folder)
-    contenders = [
+    contenders: list[Contender] = [
         usersvc,
         FastapiUsers(run.folder),
         OverAsyncSession(run.folder, usersvc),
         DjangoSimplejwt(run.folder),
-        BetterAuth(run.folder),
         Bare(run.folder),
     ]
-    return compare(Finding("`GET /users/me`, SQLite, one process", "requests/s"), contenders, _AGAINST, run)
+    finding = Finding("`GET /users/me`, SQLite, one process", "requests/s")
+    if BetterAuth.can_run():
+        contenders.insert(-1, BetterAuth(run.folder))
+    else:
+        finding.notes.append("better-auth is left out: this machine has no Node")
+    return compare(finding, contenders, _AGAINST, run)
 
 
 def compare(finding: Finding, contenders: Sequence[Contender], against: dict[str, str], run: Run) -> Finding:

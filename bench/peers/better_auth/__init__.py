@@ -1,5 +1,6 @@
 """better-auth on Node with SQLite: its `get-session` is what `/users/me` is here."""
 
+import shutil
 from typing import ClassVar
 
 import httpx2
@@ -15,6 +16,10 @@ class BetterAuth(Contender):
     name: ClassVar[str] = "better-auth"
     me: ClassVar[str] = f"{_API}/get-session"
     ready: ClassVar[str] = f"{_API}/ok"
+
+    @staticmethod
+    def can_run() -> bool:
+        return shutil.which("node") is not None and shutil.which("npm") is not None
 
     def environ(self, port: int) -> dict[str, str]:
         return {
