@@ -1,8 +1,10 @@
 """Cursors are sealed: nobody reads one, changes one, or uses it for another list."""
 
 import base64
+import json
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from usersvc.security import cursors
 from usersvc.security.keys import KeyRing, Use, make_key
@@ -18,6 +20,31 @@ def _ring(*uses: Use) -> KeyRing:
 def test_what_was_sealed_comes_back() -> None:
     ring = _ring()
     assert cursors.unseal(ring, "users", cursors.seal(ring, "users", PAYLOAD)) == PAYLOAD
+
+
+def test_it_comes_back_whatever_its_length_and_its_last_character() -> None:
+    ring = _ring()
+    for n in range(3000):
+        payload = {"id": "x" * (n % 3)}
+        assert cursors.unseal(ring, "users", cursors.seal(ring, "users", payload)) == payload
+
+
+def test_a_cursor_is_a_nonce_of_96_bits_and_what_aes_gcm_makes_with_it() -> None:
+    """Another layout would break the cursors that are under way."""
+    ring = _ring()
+    text = cursors.seal(ring, "users", PAYLOAD).partition(".")[2]
+    sealed = base64.urlsafe_b64decode(text + "==")
+    opened = AESGCM(ring.current(Use.CURSOR).private).decrypt(sealed[:12], sealed[12:], b"users")
+    assert json.loads(opened) == PAYLOAD
+
+
+def test_a_cursor_has_2048_characters_at_most() -> None:
+    ring = _ring()
+    longest, longer = (cursors.seal(ring, "users", {"id": "x" * length}) for length in (1485, 1486))
+    assert (len(longest), len(longer)) == (2048, 2049)
+    assert cursors.unseal(ring, "users", longest) == {"id": "x" * 1485}
+    with pytest.raises(cursors.BrokenCursor):
+        cursors.unseal(ring, "users", longer)
 
 
 def test_a_cursor_goes_into_an_address_and_shows_nothing() -> None:
@@ -60,6 +87,15 @@ def test_every_changed_character_breaks_it() -> None:
         changed = cursor[:place] + ("A" if cursor[place] != "A" else "B") + cursor[place + 1 :]
         with pytest.raises(cursors.BrokenCursor):
             cursors.unseal(ring, "users", changed)
+
+
+@pytest.mark.parametrize("more", [" ", "\n", "====", ".", "%", "é", "\0"])
+def test_every_character_more_breaks_it(more: str) -> None:
+    ring = _ring()
+    cursor = cursors.seal(ring, "users", PAYLOAD)
+    for place in (0, cursor.index("."), cursor.index(".") + 1, len(cursor) - 4, len(cursor)):
+        with pytest.raises(cursors.BrokenCursor):
+            cursors.unseal(ring, "users", cursor[:place] + more + cursor[place:])
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,13 @@
 import dataclasses
 import hashlib
 import hmac
+import json
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from usersvc.security.keys import (
     Key,
@@ -60,7 +63,11 @@ def test_a74_a_symmetric_key_has_256_bits(use: Use) -> None:
 def test_keys_and_their_ids_are_random() -> None:
     made = [make_key(Use.LINK) for _ in range(50)]
     assert len({key.kid for key in made}) == len({key.private for key in made}) == 50
-    assert all(len(key.kid) >= 16 for key in made)
+    assert all(len(key.kid) == 16 for key in made)
+
+
+def test_the_uses_are_named_as_in_existing_databases() -> None:
+    assert list(Use) == ["access", "refresh", "link", "cursor", "throttle"]
 
 
 @pytest.mark.parametrize("use", Use)
@@ -81,6 +88,15 @@ def test_a_wrapped_key_holds_nothing_of_the_key() -> None:
     wrapped = wrap(key, SECRET)
     assert not any(key.private[at : at + 4] in wrapped for at in range(29))
     assert wrap(key, SECRET) != wrapped
+
+
+def test_a_wrapped_key_is_a_nonce_of_96_bits_and_what_aes_gcm_makes_with_it() -> None:
+    """Another layout, derivation or order of what is bound would make existing databases unreadable."""
+    key = make_key(Use.ACCESS)
+    wrapped = wrap(key, SECRET)
+    bound = json.dumps([key.kid, "access", "ES256", key.public_jwk], sort_keys=True).encode()
+    opened = AESGCM(hkdf(SECRET, b"usersvc/key-wrap/v1")).decrypt(wrapped[:12], wrapped[12:], bound)
+    assert load_der_private_key(opened, None).private_numbers() == numbers(key)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("use", Use)
