@@ -175,7 +175,7 @@ def mint(core: Core, user: User, session: Session, rnd: str, *, at: datetime) ->
         access_token,
         refresh_token,
         expires_in=int((access_until - at).total_seconds()),
-        refresh_expires_in=max(0, int((session.expires_at - at).total_seconds())),
+        refresh_expires_in=int((session.expires_at - at).total_seconds()),
     )
 
 
