@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from tests.conftest import Make
-from tests.factories import outbox_rows, pending
+from tests.factories import active, outbox_rows, pending
 from usersvc.clock import MovedClock
 from usersvc.core import Core
 from usersvc.repositories.link_tokens import LinkToken
@@ -74,8 +74,10 @@ def test_a_link_is_dead_from_its_last_second_on(core: Core, token: LinkToken) ->
     instant = timedelta(microseconds=1)
     assert token.lives(token.expires_at - instant)
     assert not token.lives(token.expires_at)
+    assert not token.lives(token.expires_at + instant)
     with core.write() as tx:
         assert not tx.link_tokens.use(token.id, at=token.expires_at)
+        assert not tx.link_tokens.use(token.id, at=token.expires_at + instant)
         assert tx.link_tokens.use(token.id, at=token.expires_at - instant)
 
 
@@ -111,11 +113,49 @@ def test_a_user_has_one_living_link_for_a_purpose(core: Core, token: LinkToken) 
     _another(core, token)
 
 
+def test_the_living_link_of_a_user_for_a_purpose_is_found(core: Core, token: LinkToken) -> None:
+    now = core.clock.now()
+    for dead in ({"used_at": now - HOUR}, {"revoked_at": now - HOUR}):
+        _another(core, token, **dead)
+    reset = _another(core, token, purpose="reset")
+    pending(core, "other@example.org")
+    other = active(core, "third@example.org")
+    with core.read() as tx:
+        assert tx.link_tokens.living(token.user_id, "activation", at=now) == token
+        assert tx.link_tokens.living(token.user_id, "reset", at=now) == reset
+        assert tx.link_tokens.living(token.user_id, "invitation", at=now) is None
+        assert tx.link_tokens.living(token.user_id, "activation", at=token.expires_at) is None
+        assert tx.link_tokens.living(other.id, "activation", at=now) is None
+
+
+@pytest.mark.parametrize("dead", ["used_at", "revoked_at"])
+def test_a_link_that_is_dead_is_not_the_living_one(core: Core, token: LinkToken, dead: str) -> None:
+    now = core.clock.now()
+    reset = _another(core, token, purpose="reset", **{dead: now})
+    with core.read() as tx:
+        assert tx.link_tokens.living(token.user_id, "reset", at=now) is None
+        assert tx.link_tokens.by_id(reset.id) == reset
+
+
 def test_a_link_is_not_found_under_another_purpose(core: Core, token: LinkToken) -> None:
     with core.read() as tx:
         assert tx.link_tokens.by_digest(token.digest, "activation") == token
         assert tx.link_tokens.by_digest(token.digest, "reset", "invitation") is None
         assert tx.link_tokens.by_digest(digest("another"), "activation") is None
+
+
+@pytest.mark.parametrize("dead", ["used_at", "revoked_at", "expires_at"])
+def test_purging_takes_what_died_until_then(core: Core, token: LinkToken, dead: str) -> None:
+    instant = timedelta(microseconds=1)
+    died_at = core.clock.now() - HOUR
+    _another(core, token, purpose="reset", **{dead: died_at})
+    with core.write() as tx:
+        assert tx.link_tokens.count_done_before(died_at - instant) == 0
+        assert tx.link_tokens.delete_done_before(died_at - instant, limit=9) == 0
+        for before in (died_at, died_at + instant):
+            assert tx.link_tokens.count_done_before(before) == 1
+        assert tx.link_tokens.delete_done_before(died_at, limit=9) == 1
+    assert _again(core, token) == token
 
 
 def test_purging_takes_dead_links_up_to_the_limit(core: Core, token: LinkToken) -> None:
