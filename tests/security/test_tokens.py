@@ -520,6 +520,20 @@ def test_a76_times_are_whole_numbers_of_seconds(name: str, value: object) -> Non
         refused(refresh(**{name: value}))
 
 
+def test_a76_times_are_as_late_as_every_reader_of_json_can_tell_them() -> None:
+    latest = 2**53 - 1
+    assert read(access(exp=latest)) == AccessClaims(USER, SESSION)
+    assert TOKENS.read_refresh(refresh(exp=latest)).expires_at == latest
+
+
+def test_a76_only_the_clock_that_is_given_counts_and_not_the_one_of_the_machine() -> None:
+    for at in (datetime(1980, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)):
+        then = int(at.timestamp())
+        token = access(iat=then, nbf=then, exp=then + 600)
+        assert TOKENS.read_access(token, at=at) == AccessClaims(USER, SESSION)
+        assert TOKENS.read_refresh(refresh(iat=then, exp=then + 600)).expires_at == then + 600
+
+
 def test_a76_a_number_that_json_cannot_hold_is_refused() -> None:
     key = KEYS[Use.ACCESS]
     header = {"alg": "ES256", "typ": "at+jwt", "kid": key.kid}
