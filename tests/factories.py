@@ -143,11 +143,13 @@ class WatchedPool(HashingPool):
         super().__init__(threads=2)
         self.jobs = 0
         self.turns: list[str] = []
+        self.clients: list[str | None] = []
         self.afterwards: Callable[[], object] | None = None
 
     def run(self, job: Callable[[], Any], **whose: Any) -> Any:
         self.jobs += 1
         self.turns.append(whose.get("turn", "ordinary"))
+        self.clients.append(whose.get("client"))
         result = super().run(job, **whose)
         afterwards, self.afterwards = self.afterwards, None
         if afterwards:

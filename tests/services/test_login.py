@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from uuid import uuid4
 
 import bcrypt
 import jwt
@@ -10,14 +11,17 @@ from tests.conftest import LOWEST_COST, Make
 from tests.database import before_next_write
 from tests.factories import (
     EMAIL,
+    OPERATOR,
     OTHER_PASSWORD,
     PASSWORD,
     STRANGER,
     active,
+    an_admin,
     audit_rows,
     logged_in,
     pending,
     rewrite_user,
+    signed_in,
     user_row,
     watching_hashes,
 )
@@ -27,8 +31,10 @@ from usersvc.errors import (
     AccountDeactivated,
     AccountNotActivated,
     DomainError,
+    Forbidden,
     InvalidCredentials,
     SessionEnded,
+    UserNotFound,
 )
 from usersvc.security.passwords import hash_password
 from usersvc.services import login, registration
@@ -97,6 +103,12 @@ def test_the_right_password_opens_a_session(core: Core, clock: MovedClock, stran
 def test_the_case_of_the_address_does_not_matter(core: Core, email: str) -> None:
     active(core)
     assert log_in(core, email=email, password=PASSWORD).access_token
+
+
+def test_an_address_of_a_special_domain_logs_in_where_those_are_allowed(make_core: Make) -> None:
+    core = make_core(registration__special_domains=True)
+    active(core, "ada@box.test")
+    assert logged_in(core, "ada@box.test").access_token
 
 
 def test_every_login_is_a_session_of_its_own(core: Core) -> None:
@@ -215,6 +227,16 @@ def test_a38_a_login_rehashes_what_has_another_cost(make_core: Make) -> None:
     assert user_row(core).password_hash == row.password_hash
 
 
+def test_a38_to_rehash_takes_the_turn_and_the_share_of_who_logs_in(make_core: Make) -> None:
+    core = make_core()
+    active(core)
+    logged_in(core)  # so this network is known
+    with watching_hashes(make_core(passwords__bcrypt_cost=11)) as (watched, pool):
+        assert logged_in(watched).access_token
+    assert pool.turns == ["first", "first"]
+    assert pool.clients == [STRANGER.network, STRANGER.network]
+
+
 def test_a38_a_failed_login_rehashes_nothing(make_core: Make) -> None:
     active(make_core())
     core = make_core(passwords__bcrypt_cost=11)
@@ -308,6 +330,53 @@ def test_a55_a_role_changed_after_the_password_was_verified_is_the_one_in_the_to
         pair = logged_in(core)
     claims = jwt.decode(pair.access_token, options={"verify_signature": False})
     assert (claims["role"], claims["permissions"]) == ("user", [])
+
+
+# -- a locked login
+
+
+def _failed(core: Core, times: int) -> None:
+    """So many failures, each from another network."""
+    for number in range(times):
+        with pytest.raises(InvalidCredentials):
+            login.log_in(
+                core, email=EMAIL, password=OTHER_PASSWORD, actor=replace(STRANGER, ip=f"203.0.113.{number}")
+            )
+
+
+def test_a41_administrators_see_that_a_login_is_locked_and_open_it(make_core: Make) -> None:
+    core = make_core(throttle__account_login_attempts=10)
+    account = active(core)
+    root = signed_in(core, an_admin(core).email)
+    _failed(core, 9)
+    assert login.is_locked(core, user_id=account.id, actor=root) is False
+    assert login.unlock(core, user_id=account.id, actor=root) is False
+    _failed(core, 1)
+    assert login.is_locked(core, user_id=account.id, actor=root) is True
+    assert login.unlock(core, user_id=account.id, actor=root) is True
+    assert login.is_locked(core, user_id=account.id, actor=root) is False
+    [entry] = audit_rows(core, "user.login_unlocked")
+    assert (entry.actor_id, entry.target_id, entry.outcome) == (root.user_id, account.id, "ok")
+    assert entry.detail == {"was_locked": True}
+    assert logged_in(core).access_token
+
+
+def test_a41_nobody_else_sees_whether_a_login_is_locked_or_opens_it(core: Core) -> None:
+    account, root = active(core), signed_in(core, an_admin(core).email)
+    for act in (login.is_locked, login.unlock):
+        for actor in (STRANGER, signed_in(core, account.email)):
+            with pytest.raises(Forbidden):
+                act(core, user_id=account.id, actor=actor)
+        with pytest.raises(UserNotFound):
+            act(core, user_id=uuid4(), actor=root)
+
+
+def test_a_login_is_not_locked_where_limits_are_off(make_core: Make) -> None:
+    account = active(make_core())
+    _failed(make_core(throttle__account_login_attempts=10), 10)
+    core = make_core(throttle__enabled=False, throttle__account_login_attempts=10)
+    assert login.is_locked(core, user_id=account.id, actor=OPERATOR) is False
+    assert logged_in(core).access_token
 
 
 # -- audit

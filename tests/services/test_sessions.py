@@ -2,8 +2,9 @@ import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import event, select
@@ -13,6 +14,7 @@ from tests.conftest import Make
 from tests.database import dump, refusing
 from tests.factories import (
     EMAIL,
+    PASSWORD,
     STRANGER,
     active,
     an_admin,
@@ -39,7 +41,7 @@ from usersvc.errors import (
     UserNotFound,
 )
 from usersvc.repositories.sessions import Session
-from usersvc.services import sessions
+from usersvc.services import login, sessions
 from usersvc.services.actor import Actor
 from usersvc.services.authentication import authenticate
 from usersvc.services.sessions import TokenPair
@@ -115,6 +117,7 @@ def test_a_refreshed_session_of_another_user_is_left_alone(core: Core, pair: Tok
 def test_a31_sent_again_within_the_grace_a_token_gets_the_same_successor(
     core: Core, clock: MovedClock, pair: TokenPair, seconds: float
 ) -> None:
+    clock.move(minutes=1)
     first = refresh(core, pair)
     rotated_at = the_session(core).rotated_at
     clock.move(seconds=seconds)
@@ -231,6 +234,18 @@ def test_a31c_a_reused_token_is_one_audit_entry_and_one_mail(
     assert "Device: pytest" in text
     assert f"{logged_in_at:%Y-%m-%d %H:%M} UTC" in text
     assert pair.refresh_token not in str(message)
+
+
+def test_a31c_the_mail_of_a_session_of_an_unknown_device_says_so(core: Core, clock: MovedClock) -> None:
+    owner = active(core)
+    nameless = login.log_in(core, email=EMAIL, password=PASSWORD, actor=Actor("anonymous"))
+    refresh(core, nameless)
+    clock.move(minutes=1)
+    with pytest.raises(TokenReused):
+        refresh(core, nameless)
+    assert outbox_rows(core)[-1].user_id == owner.id
+    [message] = delivered(core)
+    assert "Device: unknown\n" in text_of(message)
 
 
 def test_a31c_parallel_reuse_raises_one_alarm(core: Core, clock: MovedClock, pair: TokenPair) -> None:
@@ -363,6 +378,26 @@ def test_a28_a_session_ends_when_it_was_idle_too_long(
             refresh(core, pair)
 
 
+def test_a28_what_is_left_of_a_session_is_told_in_whole_seconds_and_not_rounded_up(
+    core: Core, clock: MovedClock, pair: TokenPair
+) -> None:
+    end = the_session(core).absolute_at
+    clock.at = end - timedelta(seconds=1.5)
+    with core.write() as tx:
+        tx.connection.execute(sessions_table.update().values(expires_at=end))
+    fresh = sessions.refresh(core, refresh_token=_resigned(core, pair), actor=STRANGER)
+    assert (fresh.expires_in, fresh.refresh_expires_in) == (1, 1)
+
+
+def test_a28_from_its_last_second_on_a_token_is_called_expired(core: Core, clock: MovedClock) -> None:
+    active(core)
+    clock.at = clock.at.replace(microsecond=0)
+    pair = logged_in(core)
+    clock.move(days=14)
+    with pytest.raises(TokenExpired):
+        refresh(core, pair)
+
+
 def test_a28_daily_use_never_passes_the_absolute_end(core: Core, clock: MovedClock, pair: TokenPair) -> None:
     for _ in range(29):
         clock.move(days=1)
@@ -473,6 +508,7 @@ def test_a27_logging_out_again_is_fine_and_noted_once(core: Core, pair: TokenPai
     for _ in range(3):
         sessions.log_out(core, refresh_token=pair.refresh_token, actor=stranger)
     [entry] = audit_rows(core, "session.logged_out")
+    assert entry.detail == {"session": str(owner.session_id)}
     assert (entry.actor_kind, entry.actor_id, entry.target_id) == ("user", owner.user_id, owner.user_id)
     assert (entry.ip, entry.request_id, entry.outcome) == ("192.0.2.1", "test-request", "ok")
 
@@ -558,6 +594,51 @@ def test_a30_who_is_not_signed_in_has_no_sessions_to_see_or_end(core: Core) -> N
         with pytest.raises(SessionEnded):
             ask(core, actor=STRANGER)
     assert the_session(core) == session
+
+
+def _end_of(core: Core, session_id: UUID | None) -> tuple[object, str | None]:
+    assert session_id
+    with core.read() as tx:
+        found = tx.sessions.with_user(session_id)
+    assert found
+    return found[1].ended_at, found[1].end_reason
+
+
+def test_a59_what_ends_a_session_stands_in_its_row_and_in_the_audit(core: Core, clock: MovedClock) -> None:
+    account, by = active(core), signed_in(core, an_admin(core).email)
+    first, second, third = signed_in(core), signed_in(core), signed_in(core)
+    clock.move(minutes=1)
+    sessions.end_own(core, session_id=second.session_id or uuid4(), actor=first)
+    assert _end_of(core, second.session_id) == (clock.now(), "ended by its owner")
+    [entry] = audit_rows(core, "session.ended")
+    assert (entry.actor_id, entry.target_id) == (account.id, account.id)
+    assert entry.detail == {"session": str(second.session_id)}
+    assert sessions.log_out_everywhere(core, actor=first) == 2
+    for one in (first, third):
+        assert _end_of(core, one.session_id) == (clock.now(), "logged out everywhere")
+    last = signed_in(core)
+    assert sessions.revoke_all(core, user_id=account.id, actor=by) == 1
+    assert _end_of(core, last.session_id) == (clock.now(), "revoked")
+    [entry] = audit_rows(core, "session.revoked_all")
+    assert (entry.actor_id, entry.target_id, entry.detail) == (by.user_id, account.id, {"sessions": 1})
+
+
+def test_a59_a_session_is_shown_with_what_it_is_known_by(core: Core, clock: MovedClock) -> None:
+    account, by = active(core), signed_in(core, an_admin(core).email)
+    opened_at = clock.now()
+    first = logged_in(core)
+    clock.move(minutes=1)
+    mine = signed_in(core)
+    refresh(core, first)
+    used_at = clock.now()
+    for shown, current in (
+        (sessions.list_own(core, actor=mine), mine.session_id),
+        (sessions.list_of(core, user_id=account.id, actor=by), None),
+    ):
+        [one] = [view for view in shown if view.id != mine.session_id]
+        assert (one.device, one.ip) == (STRANGER.user_agent, STRANGER.ip)
+        assert (one.created_at, one.last_used_at) == (opened_at, used_at)
+        assert {view.id for view in shown if view.current} == ({current} if current else set())
 
 
 def test_a30_sessions_of_others_are_for_who_may_read_or_write_them_and_are_there(core: Core) -> None:
