@@ -559,6 +559,34 @@ def test_a76_an_access_token_from_the_future_is_refused_beyond_thirty_seconds(na
         read(access(**{name: ISSUED + 31}))
 
 
+def test_a76_a_token_that_was_believed_before_is_looked_at_again_in_time() -> None:
+    token = access()
+    assert read(token) == read(token, after=600) == AccessClaims(USER, SESSION)
+    with pytest.raises(TokenExpired):
+        read(token, after=630)
+    with pytest.raises(InvalidToken):
+        read(token, after=-31)
+
+
+def test_a77_a_token_that_was_believed_is_not_where_its_key_is_gone() -> None:
+    token = access()
+    assert read(token) == AccessClaims(USER, SESSION)
+    others = [make_key(use) for use in Use]
+    ring = KeyRing(others, current=[key.kid for key in others])
+    with pytest.raises(InvalidToken):
+        Tokens(ring, issuer=ISSUER, audience=AUDIENCE).read_access(token, at=NOW)
+
+
+def test_a44_of_the_tokens_that_were_believed_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("usersvc.security.tokens._MOST_KNOWN", 2)
+    tokens = Tokens(RING, issuer=ISSUER, audience=AUDIENCE)
+    for number in range(5):
+        tokens.read_access(access(jti=f"{USER}{number}"), at=NOW)
+    with pytest.raises(InvalidToken):
+        tokens.read_access(access(iss="another"), at=NOW)
+    assert tokens._known_access.cache_info().currsize == 2
+
+
 def test_a_token_that_is_wrong_and_expired_is_called_wrong() -> None:
     for token in (
         access(exp=ISSUED - 600, aud="other"),
