@@ -24,11 +24,13 @@ import time
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
+from multiprocessing import get_context
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
@@ -398,10 +400,14 @@ def main() -> int:
     accepted = _accepted(listed["accepted"])
     if unknown := set(asked.modules) - {module["name"] for module in listed["module"]}:
         parser.error(f"not in {LIST.name}: {', '.join(sorted(unknown))}")
+    chosen = [module for module in listed["module"] if not asked.modules or module["name"] in asked.modules]
     results: dict[Mutant, str] = {}
-    for module in listed["module"]:
-        if not asked.modules or module["name"] in asked.modules:
-            results |= run(module["name"], module["tests"], jobs=asked.jobs, seconds=asked.seconds)
+    # Each in a new process: pytest collects nothing a second time in one, and what was imported is not again.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        for module in chosen:
+            print(module["name"], flush=True)
+            work = partial(run, module["name"], module["tests"], jobs=asked.jobs, seconds=asked.seconds)
+            results |= pool.submit(work).result()
     return _report(results, accepted)
 
 
