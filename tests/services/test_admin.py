@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from tests.conftest import Make
-from tests.database import before_next_write
+from tests.database import before_next_write, rows
 from tests.factories import (
     EMAIL,
     OPERATOR,
@@ -140,9 +140,23 @@ def test_who_does_not_exist_is_not_found(core: Core, use_case: str) -> None:
         USE_CASES[use_case](core, nobody, _root(core))
 
 
+@pytest.mark.parametrize(
+    "use_case", ["show", "sessions", "end sessions", "activate", "deactivate", "set role"]
+)
+def test_who_may_not_is_not_told_who_exists(core: Core, use_case: str) -> None:
+    nobody = Account.of(_row_of_nobody(core))
+    with pytest.raises(Forbidden):
+        USE_CASES[use_case](core, nobody, _user(core))
+
+
 def _row_of_nobody(core: Core) -> User:
     active(core)
     return User(**{**vars(user_row(core)), "id": uuid.uuid4()})
+
+
+def test_an_account_is_shown_as_it_is(core: Core) -> None:
+    account = active(core)
+    assert admin.show(core, user_id=account.id, actor=OPERATOR) == account
 
 
 def test_nobody_changes_their_own_role_or_deactivates_themselves(core: Core) -> None:
@@ -150,9 +164,9 @@ def test_nobody_changes_their_own_role_or_deactivates_themselves(core: Core) -> 
     an_admin(core, OTHER)
     before = user_row(core, ROOT)
     for role in ("user", "moderator", "admin"):
-        with pytest.raises(OwnAccount):
+        with pytest.raises(OwnAccount, match=r"^You cannot change your own role\.$"):
             admin.set_role(core, user_id=before.id, role=role, actor=who)
-    with pytest.raises(OwnAccount):
+    with pytest.raises(OwnAccount, match=r"^You cannot deactivate your own account\.$"):
         admin.deactivate(core, user_id=before.id, actor=who)
     assert user_row(core, ROOT) == before
 
@@ -233,7 +247,7 @@ def test_a_role_above_user_needs_an_active_or_invited_account(
 ) -> None:
     make(core)
     for role in ("moderator", "admin"):
-        with pytest.raises(NotActive, match=status):
+        with pytest.raises(NotActive, match=f"^This account is {status}: activate it first"):
             admin.set_role(core, user_id=user_row(core).id, role=role, actor=OPERATOR)
     assert (user_row(core).role, user_row(core).status) == ("user", status)
     assert audit_rows(core, "user.role_changed") == []
@@ -283,6 +297,39 @@ def test_deactivation_ends_sessions_and_links_at_once_and_reactivation_revives_n
             with pytest.raises(AccountDeactivated):
                 logged_in(core)
     assert logged_in(core)
+
+
+def test_who_is_let_in_or_shut_out_is_told_so_once(core: Core) -> None:
+    on, link = active(core), _forgotten(core)
+    for again in range(2):
+        shut_out = admin.deactivate(core, user_id=on.id, actor=OPERATOR)
+        assert (shut_out.status, len(outbox_rows(core))) == ("deactivated", 4), again
+    for again in range(2):
+        assert admin.activate(core, user_id=on.id, actor=OPERATOR) == on
+        assert len(outbox_rows(core)) == 5, again
+    *_, gone, back = outbox_rows(core)
+    assert [(mail.kind, mail.address, mail.user_id) for mail in (gone, back)] == [
+        ("deactivated", EMAIL, on.id),
+        ("reactivated", EMAIL, on.id),
+    ]
+    [entry] = audit_rows(core, "user.deactivated")
+    assert (entry.actor_name, entry.target_id) == (OPERATOR.name, on.id)
+    _, entry = audit_rows(core, "user.activated")
+    assert (entry.actor_name, entry.target_id, entry.detail) == (
+        OPERATOR.name,
+        on.id,
+        {"before": "deactivated"},
+    )
+    with pytest.raises(InvalidLink):
+        passwords.reset(core, token=link, new_password=OTHER_PASSWORD, actor=STRANGER)
+
+
+@pytest.mark.parametrize("make", [pending, invited])
+def test_who_was_never_in_is_not_told_that_he_is_shut_out(core: Core, make: Callable[[Core], object]) -> None:
+    make(core)
+    admin.deactivate(core, user_id=user_row(core).id, actor=OPERATOR)
+    assert delivered(core) == []
+    assert rows(core, "SELECT 1 FROM link_tokens WHERE revoked_at IS NULL") == []
 
 
 @pytest.mark.parametrize("first_deactivated", [False, True])

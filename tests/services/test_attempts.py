@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Make
+from tests.database import before_next_write
 from tests.factories import (
     EMAIL,
     OPERATOR,
@@ -28,10 +29,12 @@ from tests.factories import (
     delivered,
     invited,
     logged_in,
+    outbox_rows,
     pending,
     signed_in,
     together,
     token_in,
+    user_row,
     watching_hashes,
 )
 from usersvc.clock import MovedClock, rfc_3339
@@ -200,7 +203,8 @@ def test_a42_parallel_guesses_on_two_cores_verify_five_and_no_more(make_core: Ma
     assert found.count("INVALID_CREDENTIALS") <= 5
 
 
-def test_an_attempt_that_was_not_verified_is_given_back(core: Core) -> None:
+def test_an_attempt_that_was_not_verified_is_given_back(make_core: Make) -> None:
+    core = make_core(throttle__account_login_attempts=10)
     active(core)
     with watching_hashes(core) as (watched, pool):
         full = WatchedPool()
@@ -213,18 +217,45 @@ def test_an_attempt_that_was_not_verified_is_given_back(core: Core) -> None:
 
 
 def test_a42b_a_failed_login_is_counted_and_one_that_is_refused_writes_nothing(core: Core) -> None:
-    active(core)
+    account = active(core)
     codes(core, 5)
     with core.read() as tx:
         before = tx.connection.exec_driver_sql("SELECT * FROM throttle ORDER BY 1, 2").all()
     codes(core, 5)
     with core.read() as tx:
         assert tx.connection.exec_driver_sql("SELECT * FROM throttle ORDER BY 1, 2").all() == before
-    assert len(audit_rows(core, "user.login_failed")) == 5
+    failed = audit_rows(core, "user.login_failed")
+    assert [(entry.target_id, entry.outcome) for entry in failed] == [(account.id, "INVALID_CREDENTIALS")] * 5
     [paused] = audit_rows(core, "user.login_paused")
-    assert paused.outcome == "INVALID_CREDENTIALS"
+    assert (paused.target_id, paused.outcome) == (account.id, "INVALID_CREDENTIALS")
     assert paused.detail == {"what": "login", "until": rfc_3339(paused.at + timedelta(minutes=1))}
     assert paused.detail["until"].endswith("Z")
+
+
+def test_a42b_who_is_refused_takes_no_turn_to_write(strict: Core, clock: MovedClock) -> None:
+    active(strict)
+    codes(strict, 5)
+    _hammered(strict, clock, 5)
+    write = strict.write
+    with strict.database.writing():
+        strict.write = lambda **_: write(wait=0.01)  # type: ignore[method-assign]
+        assert codes(strict, 1) == ["TOO_MANY_ATTEMPTS"]
+        assert codes(strict, 1, ip="192.0.2.77") == ["LOGIN_LOCKED"]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("UPDATE throttle SET count = 30 WHERE kind = 'login network'", "TOO_MANY_ATTEMPTS"),
+        ("UPDATE throttle SET count = 100 WHERE kind = 'login account'", "LOGIN_LOCKED"),
+    ],
+)
+def test_a42_a_limit_that_was_reached_in_this_moment_holds(core: Core, change: str, code: str) -> None:
+    active(core)
+    codes(core, 1)
+    with watching_hashes(core) as (watched, pool), before_next_write(core, change):
+        assert codes(watched, 1, password=PASSWORD) == [code]
+    assert pool.jobs == 0
 
 
 @pytest.mark.sqlite
@@ -259,16 +290,45 @@ def test_a_locked_login_is_open_to_networks_it_was_used_from(strict: Core, clock
     error = attempt(strict, password=PASSWORD, ip="192.0.2.77")
     assert isinstance(error, LoginLocked)
     assert error.retry_after is None
+    assert audit_rows(strict, "user.login_unlocked") == []
     assert login.log_in(strict, email=EMAIL, password=PASSWORD, actor=OWNER).access_token
+    [unlocked] = audit_rows(strict, "user.login_unlocked")
+    assert (unlocked.target_id, unlocked.ip) == (user_row(strict).id, OWNER.ip)
+    assert unlocked.detail == {"was_locked": True}
+    assert logged_in(strict).access_token
 
 
 def test_one_mail_a_lock_and_none_to_who_is_not_active(strict: Core, clock: MovedClock) -> None:
-    active(strict)
+    account = active(strict)
     _hammered(strict, clock, 15)
     _hammered(strict, clock, 15)
+    assert outbox_rows(strict)[-1].user_id == account.id
     assert [mail["Subject"].split(" to ")[0] for mail in delivered(strict)] == ["Logging in"]
     [locked] = audit_rows(strict, "user.login_locked")
-    assert (locked.outcome, locked.detail) == ("INVALID_CREDENTIALS", {"failures": 10})
+    assert (locked.target_id, locked.outcome) == (account.id, "INVALID_CREDENTIALS")
+    assert locked.detail == {"failures": 10}
+    pending(strict, "bob@example.org")
+    for number in range(10):
+        codes(strict, 1, email="bob@example.org", ip=f"203.0.113.{number}")
+    assert isinstance(attempt(strict, email="bob@example.org"), LoginLocked)
+    assert delivered(strict) == []
+
+
+@pytest.mark.parametrize(
+    ("passed", "code"),
+    [
+        (timedelta(days=30) - timedelta(seconds=1), "LOGIN_LOCKED"),
+        (timedelta(days=30), "INVALID_CREDENTIALS"),
+    ],
+)
+def test_failures_in_a_row_are_forgotten_after_30_days(
+    strict: Core, clock: MovedClock, passed: timedelta, code: str
+) -> None:
+    active(strict)
+    _hammered(strict, clock, 9)
+    clock.move(seconds=passed.total_seconds())
+    codes(strict, 1, ip="192.0.2.70")
+    assert codes(strict, 1, ip="192.0.2.77") == [code]
 
 
 def test_an_unknown_address_is_locked_the_same_and_nobody_is_mailed(strict: Core, clock: MovedClock) -> None:
@@ -318,6 +378,7 @@ def test_who_has_logged_in_from_there_goes_first_and_sign_ups_have_their_half(co
         attempt(watched, email="nobody@example.org", ip="198.51.100.7")
         registration.register(watched, email="bob@example.org", password=PASSWORD, actor=STRANGER)
     assert pool.turns == ["ordinary", "first", "ordinary", "ordinary", "sign_up"]
+    assert pool.clients[:4] == ["198.51.100.7", "198.51.100.7", "192.0.2.1", "198.51.100.7"]
 
 
 @contextmanager
