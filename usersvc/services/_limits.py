@@ -53,7 +53,8 @@ def key_of(core: Core, kind: str, *parts: str) -> bytes:
 
 
 def too_many(allowed_at: datetime, now: datetime) -> TooManyAttempts:
-    return TooManyAttempts(retry_after=max(1, ceil((allowed_at - now).total_seconds())))
+    """`allowed_at` is later than `now`, so that nobody is told to come again in no time."""
+    return TooManyAttempts(retry_after=ceil((allowed_at - now).total_seconds()))
 
 
 def require_turn(core: Core, tx: Tx, asking: Asking, actor: Actor) -> None:
