@@ -43,5 +43,5 @@ def deliver(core: Core, owner: str = "test") -> int:
     return delivery.deliver_due(core, owner=owner)
 
 
-def registered(core: Core) -> None:
-    registration.register(core, email=EMAIL, password=PASSWORD, actor=STRANGER)
+def registered(core: Core, email: str = EMAIL) -> None:
+    registration.register(core, email=email, password=PASSWORD, actor=STRANGER)

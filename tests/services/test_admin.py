@@ -332,6 +332,15 @@ def test_who_was_never_in_is_not_told_that_he_is_shut_out(core: Core, make: Call
     assert rows(core, "SELECT 1 FROM link_tokens WHERE revoked_at IS NULL") == []
 
 
+def test_an_invitation_does_not_outlive_an_activation(core: Core) -> None:
+    token = invited(core)
+    admin.activate(core, user_id=user_row(core).id, actor=OPERATOR)
+    [mail] = delivered(core)
+    assert token_in(mail) != token
+    with pytest.raises(InvalidLink):
+        passwords.reset(core, token=token, new_password=PASSWORD, actor=STRANGER)
+
+
 @pytest.mark.parametrize("first_deactivated", [False, True])
 def test_a_password_set_by_a_stranger_never_works(core: Core, first_deactivated: bool) -> None:
     token = pending(core)

@@ -47,6 +47,7 @@ from usersvc.errors import (
     InvalidCredentials,
     LoginLocked,
     Overloaded,
+    SessionEnded,
     TooManyAttempts,
     WeakPassword,
     WrongPassword,
@@ -473,7 +474,54 @@ def test_the_right_password_of_a_deactivated_account_counts_too(core: Core) -> N
     assert found == [AccountDeactivated] * 5 + [TooManyAttempts]
 
 
-def test_refreshes_of_one_network_are_counted_the_refused_ones_too(make_core: Make) -> None:
+REQUESTS: dict[str, Callable[[Core, Actor], object]] = {
+    "register": lambda core, who: registration.register(core, email=EMAIL, password=PASSWORD, actor=who),
+    "resend": lambda core, who: registration.resend_activation(core, email=EMAIL, actor=who),
+    "activate": lambda core, who: registration.activate(core, token="none", actor=who),
+    "forgot": lambda core, who: passwords.forgot(core, email=EMAIL, actor=who),
+    "reset": lambda core, who: passwords.reset(core, token="none", new_password=PASSWORD, actor=who),
+}
+
+
+def _refused_for(core: Core, asking: str, actor: Actor = STRANGER) -> int | None:
+    """For how many seconds, where it is for too many requests."""
+    try:
+        REQUESTS[asking](core, actor)
+    except TooManyAttempts as error:
+        return error.retry_after
+    except DomainError:
+        pass
+    return None
+
+
+@pytest.mark.parametrize("asking", REQUESTS)
+def test_a48_requests_of_one_network_are_limited_a_minute_each_kind_apart(
+    make_core: Make, clock: MovedClock, asking: str
+) -> None:
+    core = make_core(throttle__requests_per_minute=2)
+    assert [_refused_for(core, asking) for _ in range(4)] == [None, None, 60, 60]
+    assert {_refused_for(core, other) for other in REQUESTS if other != asking} == {None}
+    assert _refused_for(core, asking, OWNER) is None
+    clock.move(seconds=59)
+    assert _refused_for(core, asking) == 1
+    clock.move(seconds=1)
+    assert _refused_for(core, asking) is None
+
+
+def test_who_comes_from_no_network_shares_a_count_with_nobody(make_core: Make) -> None:
+    core = make_core()
+    active(core)
+    active(core, "bob@example.org")
+    core = make_core(throttle__requests_per_minute=1, throttle__mails_per_network_and_day=1)
+    here = replace(STRANGER, ip=None)
+    for email in (EMAIL, "bob@example.org"):
+        passwords.forgot(core, email=email, actor=here)
+    assert len(delivered(core)) == 2
+
+
+def test_refreshes_of_one_network_are_counted_the_refused_ones_too(
+    make_core: Make, clock: MovedClock
+) -> None:
     core = make_core(throttle__refreshes_in_five_minutes=3)
     active(core)
     pair = logged_in(core)
@@ -484,9 +532,15 @@ def test_refreshes_of_one_network_are_counted_the_refused_ones_too(make_core: Ma
             sessions.refresh(core, refresh_token=pair.refresh_token, actor=STRANGER)
         found.append(caught.value.code)
     assert found == ["SESSION_ENDED"] * 3 + ["TOO_MANY_ATTEMPTS"]
+    assert caught.value.retry_after == 300
+    clock.move(minutes=5)
+    with pytest.raises(SessionEnded):
+        sessions.refresh(core, refresh_token=pair.refresh_token, actor=STRANGER)
 
 
-def test_a48_requests_that_may_cause_mail_are_limited_a_day_without_telling(make_core: Make) -> None:
+def test_a48_requests_that_may_cause_mail_are_limited_a_day_without_telling(
+    make_core: Make, clock: MovedClock
+) -> None:
     core = make_core(throttle__mails_per_network_and_day=2)
     active(core)
     for number in range(5):
@@ -494,6 +548,12 @@ def test_a48_requests_that_may_cause_mail_are_limited_a_day_without_telling(make
     passwords.forgot(core, email=EMAIL, actor=STRANGER)
     assert delivered(core) == []
     passwords.forgot(core, email=EMAIL, actor=OWNER)
+    assert len(delivered(core)) == 1
+    clock.move(days=1, seconds=-1)
+    passwords.forgot(core, email=EMAIL, actor=STRANGER)
+    assert delivered(core) == []
+    clock.move(seconds=1)
+    passwords.forgot(core, email=EMAIL, actor=STRANGER)
     assert len(delivered(core)) == 1
 
 
@@ -503,3 +563,4 @@ def test_switched_off_nothing_is_limited(make_core: Make) -> None:
     assert codes(core, 12) == ["INVALID_CREDENTIALS"] * 12
     for _ in range(25):
         passwords.forgot(core, email=EMAIL, actor=Actor("anonymous", ip="192.0.2.1"))
+    assert len(delivered(core)) == 25

@@ -5,7 +5,7 @@ from collections import Counter
 
 from tests.conftest import Make
 from tests.factories import EMAIL, STRANGER, active, outbox_rows
-from tests.outbox import Scripted, deliver, queue
+from tests.outbox import Scripted, deliver, queue, registered
 from usersvc.clock import MovedClock
 from usersvc.core import Core
 from usersvc.mail.errors import LoginRefused
@@ -30,6 +30,9 @@ def test_mails_that_strangers_cause_leave_the_last_fifth(make_core: Make) -> Non
     assert deliver(core) == 1
     assert _status(core)["password_reset", "sent"] == 1
     assert _status(core)["already_registered", "due"] == 5
+    registered(core, "bob@example.org")
+    assert deliver(core) == 0
+    assert _status(core)["activation", "due"] == 1
 
 
 def test_over_the_ceiling_nothing_goes_out_and_nothing_is_lost(make_core: Make, clock: MovedClock) -> None:
