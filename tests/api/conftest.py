@@ -29,8 +29,8 @@ def _document(http: TestClient) -> dict[str, Any]:
 class Client:
     """Calls the application in this process; `json=` and `token=` as a client program would send them."""
 
-    def __init__(self, core: Core) -> None:
-        self.http = TestClient(create_app(core), client=("192.0.2.7", 50000))
+    def __init__(self, core: Core, peer: str = "192.0.2.7") -> None:
+        self.http = TestClient(create_app(core), client=(peer, 50000))
         self.document = _document(self.http) if core.settings.server.docs else None
 
     def call(

@@ -121,4 +121,33 @@ def test_a_proxy_that_nobody_named_is_told_of_once(client: Client, caplog: pytes
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             _failed_login(client, **{"X-Forwarded-For": "203.0.113.66"})
-    assert sum("server.trusted_proxies" in record.getMessage() for record in caplog.records) == 1
+    [told] = _told_of_a_proxy(caplog)
+    assert "'peer': '192.0.2.7'" in told
+
+
+def _told_of_a_proxy(caplog: pytest.LogCaptureFixture) -> list[str]:
+    messages = [record.getMessage() for record in caplog.records]
+    return [message for message in messages if "server.trusted_proxies" in message]
+
+
+@pytest.mark.parametrize(
+    ("peer", "trusted", "headers"),
+    [
+        ("192.0.2.7", "", {}),
+        ("8.8.8.8", "", {"X-Forwarded-For": "203.0.113.66"}),
+        ("192.0.2.7", "192.0.2.7", {"X-Forwarded-For": "203.0.113.66"}),
+        ("192.0.2.7", "10.0.0.1", {"X-Forwarded-For": "203.0.113.66"}),
+    ],
+    ids=["no header", "nobody's own address", "trusted", "another one is trusted"],
+)
+def test_of_nothing_else_it_is_told(
+    make_core: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    peer: str,
+    trusted: str,
+    headers: dict[str, str],
+) -> None:
+    client = Client(make_core(server__trusted_proxies=trusted), peer)
+    with caplog.at_level(logging.WARNING):
+        _failed_login(client, **headers)
+    assert _told_of_a_proxy(caplog) == []

@@ -86,6 +86,13 @@ def test_a_device_is_kept_without_what_would_move_a_terminal(
     assert {s["device"] for s in listed} == {"pytest", device}
 
 
+def test_who_names_no_device_has_none(client: Client, token: str) -> None:
+    del client.http.headers["user-agent"]
+    client.post("/auth/login", json={"email": EMAIL, "password": PASSWORD})
+    listed = client.get("/users/me/sessions", token=token).json()["data"]
+    assert {s["device"] for s in listed} == {"pytest", None}
+
+
 def test_a59_ending_a_session_acts_at_once_and_once(client: Client, core: Core, token: str) -> None:
     other = logged_in(core)
     [ended] = [s for s in client.get("/users/me/sessions", token=token).json()["data"] if not s["current"]]

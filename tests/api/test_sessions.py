@@ -60,7 +60,9 @@ def test_what_is_no_token_is_refused(client: Client, token: str) -> None:
 
 def test_without_a_token_nobody_is_anybody(client: Client) -> None:
     for headers in ({}, {"Authorization": "Basic YTpi"}, {"Authorization": "Bearer"}):
-        assert code_of(client.get("/users/me", headers=headers)) == "INVALID_TOKEN"
+        refused = client.get("/users/me", headers=headers)
+        assert code_of(refused) == "INVALID_TOKEN"
+        assert refused.json()["error"]["message"] == "Send an access token: Authorization: Bearer TOKEN"
 
 
 def test_a71_a_refresh_token_opens_no_route_and_an_access_token_continues_nothing(

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import Make
 from usersvc.core import Core
-from usersvc.security.limits import PerWindow
+from usersvc.security.limits import Counter, PerWindow
 from usersvc.security.secrets import digest
 from usersvc.services._limits import Limit
 
@@ -125,6 +125,22 @@ def test_a_count_in_a_transaction_that_fails_did_not_happen(core: Core) -> None:
     except RuntimeError:
         pass
     assert _take(core, NOON, kind="mail", most=1)
+
+
+def test_looking_counts_nothing_and_deleting_begins_anew(core: Core) -> None:
+    limit = Limit("mail", KEY, PerWindow(1, HOUR))
+    with core.write() as tx:
+        tx.now = NOON
+        assert tx.throttle.find("mail", KEY, at=NOON) == Counter.new(NOON)
+        assert [limit.allowed_at(tx) for _ in range(2)] == [None, None]
+        assert limit.take(tx) is None
+        assert limit.allowed_at(tx) == NOON + HOUR
+        assert not tx.throttle.delete("mail", digest("another key"))
+        assert not tx.throttle.delete("mail reset", KEY)
+        assert limit.allowed_at(tx) == NOON + HOUR
+        assert tx.throttle.delete("mail", KEY)
+        assert not tx.throttle.delete("mail", KEY)
+        assert limit.allowed_at(tx) is None
 
 
 def test_purging_takes_expired_counters_up_to_the_limit(core: Core) -> None:

@@ -27,6 +27,22 @@ def test_a_network_is_an_ipv4_address_or_an_ipv6_64(ip: str | None, network: str
     assert Actor("anonymous", ip=ip).network == network
 
 
+@pytest.mark.parametrize(
+    ("ip", "network"),
+    [
+        (None, None),
+        ("192.0.2.1", None),
+        ("::ffff:192.0.2.1", None),
+        ("testclient", None),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48"),
+        ("2001:db8:1:ffff::1", "2001:db8:1::/48"),
+        ("2001:db8:2::1", "2001:db8:2::/48"),
+    ],
+)
+def test_a_wider_network_is_an_ipv6_48(ip: str | None, network: str | None) -> None:
+    assert Actor("anonymous", ip=ip).wider_network == network
+
+
 def test_who_signs_in_stays_where_he_is(stranger: Actor) -> None:
     user_id, session_id = uuid4(), uuid4()
     actor = stranger.signed_in(user_id, session_id)
