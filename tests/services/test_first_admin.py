@@ -23,6 +23,7 @@ from tests.factories import (
 from usersvc.clock import MovedClock
 from usersvc.core import Core
 from usersvc.errors import (
+    Forbidden,
     InvalidCredentials,
     InvalidEmail,
     InvalidLink,
@@ -106,7 +107,8 @@ def test_a02e_whatever_a_stranger_left_under_the_address_is_void(core: Core) -> 
         logged_in(core, password=OTHER_PASSWORD)
     assert logged_in(core).access_token
     assert [entry.target_id for entry in audit_rows(core, "user.activated")] == [account.id]
-    assert [entry.target_id for entry in audit_rows(core, "user.role_changed")] == [account.id]
+    [entry] = audit_rows(core, "user.role_changed")
+    assert (entry.target_id, entry.detail) == (account.id, {"before": "user", "after": "admin"})
 
 
 def test_a02e_a_strangers_username_does_not_stay_on_an_administrator(core: Core) -> None:
@@ -153,7 +155,7 @@ def test_a02e_an_account_that_became_active_meanwhile_is_not_promoted_with_a_str
             core, email=EMAIL, password=OTHER_PASSWORD, actor=STRANGER
         )
         # Refusing and telling the operator to look again would be as good as taking the account over.
-        with pytest.raises(NotActive):
+        with pytest.raises(NotActive, match=r"^This account changed in this moment"):
             create_admin(watched, email=EMAIL, password=PASSWORD)
     assert user_row(core).role == "user"
 
@@ -173,9 +175,9 @@ def test_a_deactivated_account_is_not_promoted(core: Core) -> None:
     active(core)
     rewrite_user(core, status="deactivated")  # deactivating is not written yet
     before = user_row(core)
-    with pytest.raises(NotActive):
+    with pytest.raises(NotActive, match=r"^This account is deactivated"):
         create_admin(core, email=EMAIL, password=PASSWORD)
-    with pytest.raises(NotActive):
+    with pytest.raises(NotActive, match=r"^This account is deactivated"):
         first_admin.plan_admin(core, email=EMAIL)
     assert user_row(core) == before
 
@@ -195,6 +197,25 @@ def test_a_weak_password_is_refused_as_everywhere(core: Core, password: str | No
         create_admin(watched, email=EMAIL, password=password)
     assert pool.jobs == 0
     assert not first_admin.there_is_an_admin(core)
+
+
+def test_the_username_is_no_part_of_the_password(core: Core) -> None:
+    with pytest.raises(WeakPassword):
+        create_admin(core, email=EMAIL, password="zebra quilt 41 lovelace", username="lovelace")
+
+
+@pytest.mark.parametrize("actor", [STRANGER, Actor.job("purge")])
+def test_nobody_but_an_operator_makes_an_administrator(core: Core, actor: Actor) -> None:
+    with pytest.raises(Forbidden):
+        create_admin(core, email=EMAIL, password=PASSWORD, actor=actor)
+    assert not first_admin.there_is_an_admin(core)
+
+
+def test_the_setting_for_special_domains_reaches_administrators(make_core: Make) -> None:
+    with pytest.raises(InvalidEmail):
+        create_admin(make_core(), email="root@mail.test", password=PASSWORD)
+    core = make_core(registration__special_domains=True)
+    assert create_admin(core, email="root@mail.test", password=PASSWORD).email == "root@mail.test"
 
 
 def test_what_is_no_address_or_username_is_refused(core: Core) -> None:
