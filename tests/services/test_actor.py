@@ -19,6 +19,7 @@ from usersvc.services.actor import PERMISSIONS, Actor
         ("::FFFF:C000:0201", "192.0.2.1"),
         ("fe80::1%eth0", "fe80::/64"),
         ("fe80::2%eth1", "fe80::/64"),
+        ("fe80::%eth0", "fe80::/64"),
         ("testclient", "testclient"),
         ("192.0.2.999", "192.0.2.999"),
     ],
