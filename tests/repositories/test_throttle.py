@@ -154,6 +154,7 @@ def test_purging_takes_expired_counters_up_to_the_limit(core: Core) -> None:
         assert tx.throttle.count_expired(end - SECOND) == 0
         assert tx.throttle.delete_expired(end - SECOND, limit=10) == 0
         assert tx.throttle.count_expired(end) == 5
+        assert tx.throttle.count_expired(end + SECOND) == 5
         assert tx.throttle.delete_expired(end, limit=3) == 3
     with core.write() as tx:
         assert tx.throttle.count_expired(end) == 2

@@ -284,6 +284,7 @@ def test_deactivation_ends_sessions_and_links_at_once_and_reactivation_revives_n
     admin.deactivate(core, user_id=on.id, actor=OPERATOR)
     [entry] = audit_rows(core, "user.deactivated")
     assert entry.detail == {"before": "active", "sessions": 1}
+    assert rows(core, "SELECT end_reason FROM sessions") == [("deactivated",)]
     for again in (False, True):
         if again:
             admin.activate(core, user_id=on.id, actor=OPERATOR)

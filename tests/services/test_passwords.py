@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.database import refusing
 from tests.factories import (
     EMAIL,
+    OPERATOR,
     OTHER_PASSWORD,
     PASSWORD,
     STRANGER,
@@ -36,7 +37,7 @@ from usersvc.errors import (
     WeakPassword,
     WrongPassword,
 )
-from usersvc.services import login, passwords, registration, sessions
+from usersvc.services import login, maintenance, passwords, registration, sessions
 from usersvc.services.actor import Actor
 from usersvc.services.authentication import authenticate
 
@@ -224,7 +225,9 @@ def test_an_only_mail_an_hour_is_for_a_link_that_was_mailed_before_too(make_core
     active(core)
     first = _asked_after(core, clock, minutes=0)
     assert _asked_after(core, clock, minutes=2) is None
-    assert _asked_after(core, clock, minutes=60) == first
+    clock.move(minutes=60)
+    maintenance.purge(core, actor=OPERATOR)
+    assert _asked_after(core, clock, minutes=0) == first
 
 
 def _asked_after(core: Core, clock: MovedClock, *, minutes: int) -> str | None:
