@@ -177,6 +177,8 @@ def test_a43_a_whole_48_has_ten_times_the_limit_of_a_network(make_core: Make) ->
         for number in range(21)
     ]
     assert found == ["INVALID_CREDENTIALS"] * 20 + ["TOO_MANY_ATTEMPTS"]
+    [paused] = audit_rows(core, "user.login_paused")
+    assert paused.detail["what"] == "login wider"
 
 
 @pytest.mark.parametrize("spelling", ["ADA@example.org", "ada@EXAMPLE.ORG"])
