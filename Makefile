@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# One more than there are cores: some tests wait for a clock or for a process.
+# One more than there are cores: some tests wait for a clock or for a process. They stand side by side, so that each
+# worker begins elsewhere and takes from the others what is left: waiting and computing then overlap.
 JOBS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 LOCK = $(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
 	--no-header --python-version 3.11
@@ -23,10 +24,10 @@ run: $(READY) ## Serve on http://127.0.0.1:8000, with a database in ./data
 	@$(BIN)/usersvc serve
 
 test: $(READY) chromium ## Run every test
-	$(BIN)/pytest -n $(JOBS)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 test-fast: $(READY) ## Run the tests that start no processes
-	$(BIN)/pytest -n $(JOBS) -m "not process and not postgresql and not redis"
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not process and not postgresql and not redis"
 
 timing: $(READY) ## Tell whether the time of answers betrays known addresses (takes minutes)
 	$(BIN)/python -m bench.timing

@@ -8,7 +8,7 @@ from tests.faults.crowd import PROCESSES, THREADS, crowd, findings
 
 pytestmark = [pytest.mark.process, pytest.mark.sqlite]
 
-SECONDS = 5
+SECONDS = 3
 
 
 def test_r12_sixteen_threads_of_four_processes_each_find_what_they_were_told(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.timeout(400),
 ]
 
-PLAN = Plan(seconds=15, calm_seconds=8, settled=2)
+PLAN = Plan(seconds=15, calm_seconds=6.5, settled=2)
 
 
 @pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
