@@ -16,6 +16,7 @@ import httpx2
 import pytest
 
 from tests.factories import EMAIL, PASSWORD
+from tests.metrics import value
 from tests.processes import USERSVC, Running, Usersvc, eventually
 from usersvc.api import protocol
 
@@ -201,7 +202,7 @@ def test_a_request_that_was_accepted_is_finished_after_sigterm(usersvc: Usersvc)
     usersvc.environ["USERSVC_PASSWORDS__BCRYPT_COST"] = "14"
     with usersvc.serving() as server, ThreadPoolExecutor(1) as pool:
         answer = pool.submit(usersvc.post, "/users", {"email": EMAIL, "password": PASSWORD})
-        time.sleep(0.2)
+        eventually(lambda: value(httpx2.get(f"{usersvc.url}/metrics").text, "usersvc_hashing_running_jobs"))
         assert server.stop() == 0
         assert answer.result().status_code == 202
 
