@@ -1,4 +1,4 @@
-"""A running server, asked by schemathesis for what its document allows or not, as three callers."""
+"""A running server, asked by schemathesis for what its document allows or not, as nobody and in each role."""
 
 import subprocess
 import sys
@@ -23,18 +23,19 @@ _CHECKS = (
 
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Usersvc, Running]]:
-    """An administrator and a user. Nothing is limited: who is refused is asked nothing more."""
+    """Somebody of each role. Nothing is limited: who is refused is asked nothing more."""
     found = Usersvc(tmp_path_factory.mktemp("fuzzing"))
     found.environ["USERSVC_THROTTLE__ENABLED"] = "false"
-    for role in ("admin", "user"):
+    for role in ("admin", "moderator", "user"):
         found.run("create-admin", f"{role}@example.org", "--password-stdin", "--yes", text=PASSWORD)
-    found.run("set-role", "user@example.org", "user")
+    for role in ("moderator", "user"):
+        found.run("set-role", f"{role}@example.org", role)
     with found.serving("--no-worker") as process:
         yield found, process
         assert "Traceback" not in process.output
 
 
-@pytest.mark.parametrize("role", [None, "user", "admin"])
+@pytest.mark.parametrize("role", [None, "user", "moderator", "admin"])
 def test_every_answer_is_as_documented_and_none_is_a_crash(
     serving: tuple[Usersvc, Running], role: str | None
 ) -> None:
