@@ -1,6 +1,7 @@
 """Who is measured: something that is prepared once, served many times, and asked by somebody logged in."""
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ COST = 12
 UVICORN = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "error"]
 
 
-class Contender:
+class Contender(ABC):
     """One way to answer `GET /users/me`, with a folder of its own."""
 
     name: ClassVar[str]
@@ -31,22 +32,23 @@ class Contender:
         self.folder = folder / type(self).__name__
         self.folder.mkdir(parents=True)
 
+    @abstractmethod
     def prepare(self) -> None:
         """Whatever the first start needs."""
 
-    def command(self, port: int) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def command(self, port: int) -> list[str]: ...
 
     def environ(self, port: int) -> dict[str, str]:
         del port
         return {}
 
+    @abstractmethod
     def headers(self, port: int) -> dict[str, str]:
         """What somebody sends who has just logged in there."""
-        raise NotImplementedError
 
-    def versions(self) -> dict[str, str]:
-        raise NotImplementedError
+    @abstractmethod
+    def versions(self) -> dict[str, str]: ...
 
     def shown_versions(self) -> str:
         return ", ".join(f"{name} {version}" for name, version in self.versions().items())

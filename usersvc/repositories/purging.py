@@ -11,10 +11,9 @@ def delete_some(connection: Connection, table: Table, *conditions: Any, limit: i
     Chosen first: a subquery with a limit PostgreSQL may run anew for every row of the table, and does where
     it has no statistics. The conditions stand in the DELETE too: who meets them no longer stays.
     """
-    key = table.primary_key.columns
+    key = list(table.primary_key.columns)
     chosen = connection.execute(select(*key).where(*conditions).limit(limit)).all()
     if not chosen:
         return []
-    [*first] = key
-    same = tuple_(*key).in_(chosen) if len(first) > 1 else first[0].in_([row[0] for row in chosen])
+    same = tuple_(*key).in_(chosen) if len(key) > 1 else key[0].in_([row[0] for row in chosen])
     return list(connection.execute(delete(table).where(same, *conditions).returning(*key)))
