@@ -185,6 +185,12 @@ class Core:
             yield Tx(connection, self.clock.now())
 
     @contextmanager
+    def glance(self) -> Iterator[Tx]:
+        """For one statement that reads: a snapshot by itself, at a third of the cost of `read`."""
+        with self.database.glancing() as connection:
+            yield Tx(connection, self.clock.now())
+
+    @contextmanager
     def write(self, *, wait: float = WRITE_WAIT_SECONDS) -> Iterator[Tx]:
         """One transaction, committed at the end of the block and rolled back by any error.
 

@@ -18,7 +18,7 @@ from tests.processes import eventually
 from tests.servers import PostgreSQL, hanging, postgresql
 from usersvc.clock import MovedClock
 from usersvc.core import Core, build, retried
-from usersvc.db.postgresql import Bounds, PostgreSqlDatabase
+from usersvc.db.postgresql import IDLE_SECONDS, Bounds, PostgreSqlDatabase
 from usersvc.errors import DatabaseBusy, DatabaseUnavailable
 from usersvc.mail.transports import MemoryTransport
 from usersvc.repositories import audit as audit_entries
@@ -202,6 +202,7 @@ def test_r16_a_connection_that_is_ended_meanwhile_is_replaced(core: Core) -> Non
     with elsewhere(core) as other:
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         other.execute(text(others + "WHERE datname = current_database() AND pid <> pg_backend_pid()"))
+    time.sleep(IDLE_SECONDS)
     assert logged_in(core).access_token
 
 
@@ -318,7 +319,7 @@ def test_every_hot_query_is_served_by_an_index(core: Core) -> None:
         if " WHERE " in statement and not statement.startswith("INSERT"):
             ran.append((statement, values))
 
-    engines = (core.database._reader, core.database._writer)
+    engines = (core.database._reader, core.database._writer, core.database._glancer)
     for engine in engines:
         event.listen(engine, "before_cursor_execute", note)
     pair = logged_in(core)

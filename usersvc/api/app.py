@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
@@ -28,6 +29,7 @@ from usersvc.api import (
 from usersvc.api.counting import Counts
 from usersvc.api.deps import Face
 from usersvc.api.envelope import Envelope
+from usersvc.api.routing import ByPath
 from usersvc.api.schemas import Failure
 from usersvc.core import Core
 from usersvc.setting_types import comma_list
@@ -43,18 +45,12 @@ def create_app(core: Core, *, draining: Callable[[], bool] = lambda: False) -> A
         redoc_url=None,
         openapi_url="/openapi.json" if core.settings.server.docs else None,
         redirect_slashes=False,
-        # Short names for generated clients: `log_in`, not `log_in_api_v1_auth_login_post`.
-        generate_unique_id_function=lambda route: route.name,
     )
     counts = Counts(configuration.metrics_folder())
     core.hashing.observer = counts.hashing
     app.state.face = Face(core, counts=counts, draining=draining)
     errors.install(app)
-    routers = (registration, login, sessions, passwords, me, admin, audit, well_known, health, metrics, pages)
-    for module in routers:
-        app.include_router(module.router)
-    if core.settings.server.docs:
-        app.include_router(docs.router)
+    _add_routes(app, with_docs=core.settings.server.docs)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     server = core.settings.server
@@ -65,6 +61,19 @@ def create_app(core: Core, *, draining: Callable[[], bool] = lambda: False) -> A
         origins=comma_list(server.cors_origins),
         answered=counts.requests.answered,
     )
+
+
+def _add_routes(app: FastAPI, *, with_docs: bool) -> None:
+    """Each of the application's own: those of routers in it would be searched router by router."""
+    modules = (registration, login, sessions, passwords, me, admin, audit, well_known, health, metrics, pages)
+    routes = [route for module in modules for route in module.router.routes]
+    if with_docs:
+        routes += docs.router.routes
+    for route in routes:
+        if isinstance(route, APIRoute):
+            # Short names for generated clients: `log_in`, not `log_in_api_v1_auth_login_post`.
+            route.operation_id = route.name
+    app.router.routes += [ByPath(routes), *routes]
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -27,15 +27,17 @@ PREFIX = "/api/v1"
 THREAD_WAIT_SECONDS = 3.0
 # anyio counts too; our own limiter, which waits no longer than that, was taken before.
 _unlimited = CapacityLimiter(math.inf)
+# Nobody writes down who read, so what he came from is not looked for.
+_READER = Actor("anonymous")
 # What proxies add to a request, besides X-Forwarded-For.
 _OF_PROXIES = ("forwarded", "via", "x-real-ip", "x-forwarded-host", "x-forwarded-proto")
 
-_bearer = HTTPBearer(
+bearer_of = HTTPBearer(
     auto_error=False,
     scheme_name="Bearer",
     description="Paste the `access_token` that logging in answers with.",
 )
-BearerToken = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+BearerToken = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_of)]
 
 
 Kind = Literal["hashing", "ordinary", "long_reads"]
@@ -169,7 +171,7 @@ async def read_one_row(request: Request, bearer: BearerToken, use_case: Callable
     Nothing else may be called so: see docs/decisions/0001-synchronous-core.md.
     """
     face = face_of(request)
-    read = partial(use_case, face.core, access_token=_token(bearer), actor=caller(request))
+    read = partial(use_case, face.core, access_token=_token(bearer), actor=_READER)
     if face.core.database.path:
         return read()
     # A server may be far away, or swallow what it is asked.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -64,9 +64,8 @@ class Envelope:
         self._app = app
         self._answered = answered
         self._hosts = hosts
-        self._headers = dict(SECURITY_HEADERS)
-        if https:
-            self._headers["Strict-Transport-Security"] = "max-age=31536000"
+        headers = SECURITY_HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if https else {})
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         # Around most refusals and the answer to a crash too: a page must be able to read those.
         self._inside: ASGIApp = _with_cors(self._respond, origins) if origins else self._respond
 
@@ -87,12 +86,12 @@ class Envelope:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answer.status = message["status"]
-                outgoing = MutableHeaders(scope=message)
-                outgoing["X-Request-ID"] = request_id
+                outgoing: list[tuple[bytes, bytes]] = message["headers"]
                 if scope["path"].startswith("/static/") and answer.status < 400:
-                    outgoing["Cache-Control"] = "public, max-age=3600"
-                for name, value in self._headers.items():
-                    outgoing.setdefault(name, value)
+                    outgoing.append((b"cache-control", b"public, max-age=3600"))
+                named = {name for name, _ in outgoing}
+                outgoing.append((b"x-request-id", request_id.encode()))
+                outgoing += [header for header in self._headers if header[0] not in named]
             answer.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
             if answer.complete:
                 self._count(scope, answer, begun)  # First, so that who has all of it finds it counted.

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from usersvc.api.deps import PREFIX, BearerToken, note_user, read_one_row, run_signed_in
 from usersvc.api.errors import documented
+from usersvc.api.routing import OfBearer
 from usersvc.api.schemas import RenameIn, SessionOut, Success, UserOut, answer
 from usersvc.errors import (
     InvalidToken,
@@ -24,17 +25,21 @@ router = APIRouter(prefix=PREFIX, tags=["own account"])
 _UNKNOWN_BEARER = (InvalidToken, SessionEnded, TokenExpired)
 
 
-@router.get(
+async def show_me(request: Request, bearer: BearerToken) -> Response:
+    """The account this access token speaks for, as it stands now."""
+    _, account = await read_one_row(request, bearer, authenticate)
+    note_user(request, account.id)
+    return answer(UserOut.of(account))
+
+
+router.add_api_route(
     "/users/me",
+    show_me,
     summary="Show my account",
     response_model=Success[UserOut],
     responses=documented(*_UNKNOWN_BEARER, body=False),
+    route_class_override=OfBearer,
 )
-async def show_me(request: Request, bearer: BearerToken) -> Response:
-    """The account this access token speaks for, as it stands now."""
-    actor, account = await read_one_row(request, bearer, authenticate)
-    note_user(request, actor.user_id)
-    return answer(UserOut.of(account))
 
 
 @router.patch(

@@ -32,6 +32,10 @@ class Database(Protocol):
         """A connection in one snapshot, which cannot write. Raises DatabaseUnavailable, DatabaseBusy."""
         ...
 
+    def glancing(self) -> AbstractContextManager[Connection]:
+        """A connection for one statement that reads, a snapshot by itself. Raises as `reading`."""
+        ...
+
     def writing(self, wait: float = WRITE_WAIT_SECONDS) -> AbstractContextManager[Connection]:
         """A connection, its transaction begun. Raises DatabaseBusy after `wait` seconds for others."""
         ...

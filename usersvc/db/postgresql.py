@@ -1,5 +1,7 @@
 """PostgreSQL: one pool for readers and writers, and bounds on everything that waits."""
 
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,7 +10,7 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from usersvc.db.types import READ_ONLY, WRITE_WAIT_SECONDS, unavailability
@@ -17,6 +19,8 @@ from usersvc.db.types import READ_ONLY, WRITE_WAIT_SECONDS, unavailability
 _ALONE = 0x75736572_73766300
 # A server that can still answer ends a statement itself, and says so before this much more has gone by.
 _ANSWER_SECONDS = 1
+# Whether a connection still lives is asked where it was used longer ago.
+IDLE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -62,22 +66,31 @@ class PostgreSqlDatabase:
             pool_size=bounds.pool,
             max_overflow=bounds.overflow,
             pool_timeout=bounds.pool_wait,
-            pool_pre_ping=True,
+            pool_use_lifo=True,
             hide_parameters=True,  # they hold hashes and addresses, and errors are logged
             connect_args=connect_arguments(url, bounds),
         )
         self._patience = bounds.statement + _ANSWER_SECONDS
         event.listen(self._engine, "do_connect", self._connect)
+        event.listen(self._engine, "checkin", _note_when)
+        event.listen(self._engine, "checkout", self._require_life)
         # Readers see one snapshot, as on SQLite. What PostgreSQL is told of it travels with the BEGIN.
         self._reader = self._engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
         self._writer = self._engine.execution_options(isolation_level="READ COMMITTED")
+        self._glancer = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection in one snapshot. Raises DatabaseUnavailable, and DatabaseBusy where none is free."""
         with _facts(), self._reader.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def glancing(self) -> Iterator[Connection]:
+        """A connection for one statement that reads, sent without a BEGIN and an end. Raises as `reading`."""
+        with _facts(), self._glancer.connect() as connection:
             yield connection
 
     @contextmanager
@@ -114,14 +127,24 @@ class PostgreSqlDatabase:
         connection.patience = self._patience
         return connection
 
+    def _require_life(self, driver: Any, record: Any, _fairy: object) -> None:
+        """One that lay idle may be dead: to ask each time would take as long as many a statement."""
+        if time.monotonic() - record.info.get("back_at", math.inf) < IDLE_SECONDS:
+            return
+        try:
+            self._engine.dialect.do_ping(driver)
+        except psycopg.Error:
+            # The others are as old: each is made anew when it is needed.
+            raise InvalidatePoolError from None
+
     def alone(self, connection: Connection) -> None:
         """Wait until no other process is here, and let none in before this transaction ends."""
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_ALONE})"))
 
     def exists(self) -> bool:
         """Whether the server has it. Raises DatabaseUnavailable where it cannot be asked."""
-        with self.reading():
-            return True
+        with self.glancing() as connection:
+            return connection.execute(text("SELECT true")).scalar_one() is True
 
     def create(self) -> None:
         """A database is made by whoever runs the server."""
@@ -155,6 +178,10 @@ def connect_arguments(url: str, bounds: Bounds) -> dict[str, object]:
         "tcp_user_timeout": int(bounds.statement * 1000),
         "keepalives_idle": 30,
     }
+
+
+def _note_when(_driver: object, record: Any) -> None:
+    record.info["back_at"] = time.monotonic()
 
 
 def _driver(connection: Connection) -> ImpatientConnection:

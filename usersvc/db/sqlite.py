@@ -78,6 +78,8 @@ class SqliteDatabase:
         self._lock = FairLock()
         self._identity: tuple[int, int] | None = None
         self._reader = _engine(path, pool_size=_READERS, prepare=_prepare_reader, begin="BEGIN")
+        self._glancer = _engine(path, pool_size=_READERS, prepare=_prepare_reader)
+        self._glancers: deque[Connection] = deque()
         self._writer = _engine(path, pool_size=1, prepare=_prepare_writer, begin="BEGIN IMMEDIATE")
 
     @contextmanager
@@ -85,6 +87,24 @@ class SqliteDatabase:
         """A connection in one snapshot. Raises DatabaseUnavailable."""
         with _facts(), self._reader.connect() as connection:
             yield connection
+
+    @contextmanager
+    def glancing(self) -> Iterator[Connection]:
+        """A connection for one statement that reads: a snapshot by itself. Raises DatabaseUnavailable.
+
+        Not given back to the pool in between, which takes longer than the statement.
+        """
+        with _facts():
+            try:
+                connection = self._glancers.pop()
+            except IndexError:
+                connection = self._glancer.connect()
+            try:
+                yield connection
+            except BaseException:
+                connection.close()
+                raise
+            self._glancers.append(connection)
 
     @contextmanager
     def writing(self, wait: float = WRITE_WAIT_SECONDS) -> Iterator[Connection]:
@@ -161,13 +181,18 @@ class SqliteDatabase:
             raise DatabaseUnavailable("The database file was replaced: start again.", retry_after=30)
 
     def close(self) -> None:
+        while self._glancers:
+            self._glancers.pop().close()
+        self._glancer.dispose()
         self._reader.dispose()
         self._writer.dispose()
 
 
 def _engine(
-    path: Path, *, pool_size: int, prepare: Callable[[sqlite3.Connection], None], begin: str
+    path: Path, *, pool_size: int, prepare: Callable[[sqlite3.Connection], None], begin: str | None = None
 ) -> Engine:
+    """Without `begin` each statement is a transaction of its own."""
+
     def connect() -> sqlite3.Connection:
         # rw: opening a file that is gone must not make a new, empty one.
         address = f"file:{quote(str(path))}?mode=rw"
@@ -191,7 +216,8 @@ def _engine(
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        if begin:
+            connection.exec_driver_sql(begin)
 
     return engine
 

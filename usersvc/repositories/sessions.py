@@ -33,10 +33,37 @@ class Session:
         return self.ended_at is None and self.expires_at > at
 
 
+@dataclass(frozen=True)
+class Bearer:
+    """Whose a session is, and whether it lives: no more than every authenticated request needs."""
+
+    id: UUID
+    """Of the account."""
+    email: str
+    email_verified_at: datetime | None
+    username: str | None
+    role: str
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    last_login_at: datetime | None
+    ended_at: datetime | None
+    expires_at: datetime
+
+    def lives(self, at: datetime) -> bool:
+        return self.ended_at is None and self.expires_at > at
+
+
 _COLUMNS = [sessions.c[name] for name in Session.__dataclass_fields__]
 # Built once: to build it took longer than to run it.
 _WITH_USER = (
     select(*USER_COLUMNS, *_COLUMNS)
+    .join_from(sessions, users, sessions.c.user_id == users.c.id)
+    .where(sessions.c.id == bindparam("session_id"))
+)
+_OF_SESSION = ("ended_at", "expires_at")
+_BEARER = (
+    select(*[(sessions if name in _OF_SESSION else users).c[name] for name in Bearer.__dataclass_fields__])
     .join_from(sessions, users, sessions.c.user_id == users.c.id)
     .where(sessions.c.id == bindparam("session_id"))
 )
@@ -46,8 +73,13 @@ class Sessions:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    def bearer(self, session_id: UUID) -> Bearer | None:
+        """One read of one joined row."""
+        row = self._connection.execute(_BEARER, {"session_id": session_id}).first()
+        return Bearer(*row) if row else None
+
     def with_user(self, session_id: UUID) -> tuple[User, Session] | None:
-        """The session and whose it is, in one read: every authenticated request makes it."""
+        """The session and whose it is, whole."""
         row = self._connection.execute(_WITH_USER, {"session_id": session_id}).first()
         return (user_from(row), Session(*row[len(USER_COLUMNS) :])) if row else None
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from usersvc.core import Core, Tx, retried
 from usersvc.errors import InvalidEmail, SessionEnded, UserNotFound
+from usersvc.repositories.sessions import Bearer
 from usersvc.repositories.users import User
 from usersvc.services import authorization
 from usersvc.services.actor import Actor
@@ -36,7 +37,7 @@ class Account:
         return self.status == "active"
 
     @classmethod
-    def of(cls, user: User) -> Self:
+    def of(cls, user: User | Bearer) -> Self:
         return cls(
             id=user.id,
             email=user.email,

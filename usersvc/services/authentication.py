@@ -13,11 +13,8 @@ def authenticate(core: Core, *, access_token: str, actor: Actor) -> tuple[Actor,
     """
     now = core.clock.now()
     claims = core.tokens.read_access(access_token, at=now)
-    with core.read() as tx:
-        found = tx.sessions.with_user(claims.session_id)
-    if found is None:
+    with core.glance() as tx:
+        bearer = tx.sessions.bearer(claims.session_id)
+    if bearer is None or bearer.id != claims.user_id or bearer.status != "active" or not bearer.lives(now):
         raise SessionEnded
-    user, session = found
-    if user.id != claims.user_id or user.status != "active" or not session.lives(now):
-        raise SessionEnded
-    return actor.signed_in(user.id, session.id), Account.of(user)
+    return actor.signed_in(bearer.id, claims.session_id), Account.of(bearer)
