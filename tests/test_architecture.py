@@ -87,6 +87,10 @@ RULES: dict[str, tuple[Callable[[ast.AST], bool], list[str]]] = {
     "secrets are not compared with ==": (_compares_a_secret, ["repositories/"]),
     # docs/decisions/0001: one read by key, nothing else, in the event loop.
     "the event loop reads a row for /users/me alone": (_calls("read_one_row"), ["api/me.py"]),
+    "a statement without a transaction finds the bearer alone": (
+        _calls("glance"),
+        ["services/authentication.py"],
+    ),
 }
 
 
@@ -120,6 +124,7 @@ BROKEN = {
     "no error is swallowed": "try:\n    f()\nexcept Exception:\n    pass",
     "secrets are not compared with ==": "x = row.digest == given",
     "the event loop reads a row for /users/me alone": "read_one_row(request, bearer, f)",
+    "a statement without a transaction finds the bearer alone": "with core.glance() as tx:\n    pass",
 }
 
 
@@ -131,7 +136,7 @@ def test_the_rule_sees_what_breaks_it(rule: str) -> None:
 
 def test_use_cases_do_not_call_use_cases_transactions_do_not_nest() -> None:
     """A `with core.write()` inside a `with core.read()` or `core.write()` would wait for itself."""
-    opening = ("read", "write")
+    opening = ("read", "glance", "write")
 
     def opens(node: ast.AST) -> bool:
         return isinstance(node, ast.With) and any(

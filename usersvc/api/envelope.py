@@ -214,6 +214,8 @@ def _is_not_json(scope: Scope, headers: Headers) -> bool:
 
 
 def _log_line(scope: Scope, status: int, begun: float) -> None:
+    if not logs.tells_info():
+        return
     route = scope.get("route")
     state = scope.get("state", {})
     _log.info(

@@ -47,6 +47,10 @@ class Protocol(HttpToolsProtocol):
 
     server_state: State
     _deadline: asyncio.TimerHandle | None = None
+    # A deadline is set once all that has come is read: most requests come whole, and need none.
+    _reading = False
+    _changed = False
+    _seconds: float | None = None
     _in_headers = False
     _in_body = False
     _header_bytes = 0
@@ -78,7 +82,11 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._reading, self._changed = True, False
         super().data_received(data)
+        self._reading = False
+        if self._changed:
+            self._set_deadline(self._seconds)
         if self._in_headers and not self.transport.is_closing():
             self._header_bytes += len(data)
             if self._header_bytes > MOST_HEADER_BYTES:
@@ -129,6 +137,9 @@ class Protocol(HttpToolsProtocol):
         return not self._in_headers and (self.cycle is None or self.cycle.response_complete)
 
     def _set_deadline(self, seconds: float | None) -> None:
+        if self._reading:
+            self._seconds, self._changed = seconds, True
+            return
         if self._deadline:
             self._deadline.cancel()
         self._deadline = self.loop.call_later(seconds, self._too_slow) if seconds is not None else None

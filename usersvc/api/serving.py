@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import os
 import selectors
 import socket
@@ -67,6 +68,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         asyncio.get_running_loop().set_exception_handler(_log_unless_full)
         await super().startup(sockets)
+        # What is here now stays: the search for garbage need not come by again.
+        gc.freeze()
         self._watch.start()
         _log.info("ready", pid=os.getpid())
 
