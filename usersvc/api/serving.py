@@ -6,6 +6,7 @@ import gc
 import os
 import selectors
 import socket
+import sys
 import time
 from types import FrameType
 from typing import Any
@@ -70,6 +71,8 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         # What is here now stays: the search for garbage need not come by again.
         gc.freeze()
+        # How long the event loop waits for a thread that computes: five times that by default.
+        sys.setswitchinterval(0.001)
         self._watch.start()
         _log.info("ready", pid=os.getpid())
 

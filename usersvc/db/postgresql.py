@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,6 +80,9 @@ class PostgreSqlDatabase:
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
         self._writer = self._engine.execution_options(isolation_level="READ COMMITTED")
+        # Most of the pool stays for the others.
+        self._most_glancers = min(3, bounds.pool // 3)
+        self._glancers: deque[tuple[float, Connection]] = deque()
         self._glancer = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
@@ -90,8 +94,28 @@ class PostgreSqlDatabase:
     @contextmanager
     def glancing(self) -> Iterator[Connection]:
         """A connection for one statement that reads, sent without a BEGIN and an end. Raises as `reading`."""
-        with _facts(), self._glancer.connect() as connection:
-            yield connection
+        with _facts():
+            connection = self._kept_glancer() or self._glancer.connect()
+            try:
+                yield connection
+            except BaseException:
+                connection.close()
+                raise
+            if len(self._glancers) < self._most_glancers:
+                self._glancers.append((time.monotonic(), connection))
+            else:
+                connection.close()
+
+    def _kept_glancer(self) -> Connection | None:
+        """One that is not given back to the pool in between, which takes as long as the statement."""
+        try:
+            kept_at, connection = self._glancers.pop()
+        except IndexError:
+            return None
+        if time.monotonic() - kept_at < IDLE_SECONDS:
+            return connection
+        connection.close()  # It may be dead, as the pool finds out.
+        return None
 
     @contextmanager
     def writing(self, wait: float = WRITE_WAIT_SECONDS) -> Iterator[Connection]:
@@ -158,6 +182,8 @@ class PostgreSqlDatabase:
         """PostgreSQL does so by itself."""
 
     def close(self) -> None:
+        while self._glancers:
+            self._glancers.pop()[1].close()
         self._engine.dispose()
 
 
