@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
-from typer.main import get_command
 
 from usersvc import configuration
 from usersvc.api.envelope import MOST_BODY_BYTES, MOST_HEADER_BYTES
 from usersvc.api.errors import TRANSPORT
 from usersvc.api.protocol import BODY_SECONDS, HEADER_SECONDS
 from usersvc.api.serving import MOST_ACCEPT_SECONDS, STOP_SECONDS
-from usersvc.cli.app import app
+from usersvc.cli.commands import load
 from usersvc.configuration import ENV_CONFIG
 from usersvc.jobs import worker
 from usersvc.settings import Settings, keys, variable
@@ -113,7 +112,7 @@ def _commands() -> dict[str, list[str]]:
 def test_every_command_is_one_of_ours_with_its_options(place: str) -> None:
     name, *options = _commands()[place]
     # Raises for what it does not know.
-    get_command(app).commands[name].make_context(name, options)
+    load(name).make_context(name, options)
 
 
 def test_the_api_has_no_worker_inside_where_one_runs_beside_it() -> None:

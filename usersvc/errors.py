@@ -40,6 +40,14 @@ class DomainError(Exception):
         """Seconds after which trying again can succeed; None where waiting does not help."""
 
 
+class Misconfigured(Exception):
+    """What is wrong with the settings, a line a mistake; nothing was started or changed."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
 class KeepWrites(Exception):
     """Raised inside `core.write()`: commit what was written, then raise `error`."""
 

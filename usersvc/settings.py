@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from usersvc.errors import Misconfigured
 from usersvc.setting_tables import (
     Database,
     Log,
@@ -31,12 +32,9 @@ _LONG_STATEMENT_SECONDS = 120
 _SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
-class SettingsError(Exception):
-    """What is wrong with the settings, a line a mistake; nothing was started or changed."""
-
+class SettingsError(Misconfigured):
     def __init__(self, mistakes: list[str], besides: "Settings | None" = None) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = mistakes
+        super().__init__(mistakes)
         self.besides = besides
         """What holds with defaults for the wrong keys, to look around with and never to start or send
         with; None where it is not certain which database and secret key are meant."""

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from typer.main import get_command
+from typer.testing import CliRunner
 
 from tests.cli.conftest import Run
 from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD
 from tests.processes import USERSVC, Usersvc
 from usersvc import __version__
 from usersvc.cli.app import CLOSED_PIPE, EXIT, app
+from usersvc.cli.commands import COMMANDS, Listed, load
 from usersvc.errors import Kind
 
 pytestmark = pytest.mark.sqlite  # what is shown is the same on both
 
-COMMANDS = sorted(get_command(app).commands)
+NAMES = [listed.name for listed in COMMANDS]
 
 
 def _on_a_terminal(usersvc: Usersvc, *arguments: str) -> pexpect.spawn:
@@ -71,7 +72,7 @@ def test_ctrl_c_at_a_question_changes_nothing_and_exits_with_1(tmp_path: Path) -
     terminal.sendintr()
     code, shown = _end(terminal)
     assert code == 1
-    assert "Aborted." in shown
+    assert "Aborted!" in shown
     assert "Traceback" not in shown
     assert "root@example.org" not in usersvc.run("list-users").stdout
 
@@ -136,11 +137,49 @@ def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
 def test_help_lists_the_commands(run: Run, arguments: list[str]) -> None:
     shown = run(*arguments, code=0 if arguments else 2).output
-    for command in COMMANDS:
+    for command in NAMES:
         assert command in shown
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_the_commands_under_their_headings(run: Run) -> None:
+    paragraphs = run("--help").stdout.split("\n\n")
+    headed = {lines[0]: lines[1:] for lines in map(str.splitlines, paragraphs[3:])}
+    assert list(headed) == ["Service:", "Users:", "Mail:", "Audit:", "Database:", "Settings:"]
+    for listed in COMMANDS:
+        [line] = [line for line in headed[f"{listed.section}:"] if line.startswith(f"  {listed.name} ")]
+        assert listed.help.startswith(line.removeprefix(f"  {listed.name} ").strip())
+
+
+@pytest.mark.parametrize("listed", COMMANDS, ids=lambda listed: listed.name)
+def test_the_list_says_of_a_command_what_it_says_of_itself(listed: Listed) -> None:
+    assert load(listed.name).get_short_help_str(1000) == listed.help
+
+
+def test_headings_are_bold_on_a_terminal_alone(run: Run) -> None:
+    assert "\x1b[1mUsers:\x1b[0m\n" in run("--help", color=True).stdout
+    assert "\x1b[1mOptions:\x1b[0m\n" in run("show-user", "--help", color=True).stdout
+    assert "\x1b" not in run("--help").stdout
+
+
+def test_a_shell_completes_commands_and_their_options() -> None:
+    for words, answer in {
+        "usersvc re": ["reset-password", "revoke-sessions", "retry-mail"],
+        "usersvc show-user --j": ["--json"],
+    }.items():
+        asked = {
+            "_USERSVC_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        }
+        found = CliRunner().invoke(app, prog_name="usersvc", env=asked)
+        assert (found.stdout.split(), found.exit_code) == (answer, 0)
+
+
+def test_a_command_that_is_nearly_one_is_told(run: Run) -> None:
+    assert "No such command 'show-usr'. Did you mean 'show-user'?" in run("show-usr", code=2).output
+
+
+@pytest.mark.parametrize("command", NAMES)
 def test_each_command_explains_itself(run: Run, command: str) -> None:
     assert "Usage: usersvc" in run(command, "--help").stdout
 

@@ -16,11 +16,6 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
-def add_to(app: typer.Typer) -> None:
-    for command in (invite_user, set_role, activate, deactivate, unlock):
-        app.command(rich_help_panel="Users")(command)
-
-
 def invite_user(
     ctx: typer.Context,
     email: Annotated[str, typer.Argument(metavar="EMAIL", help="Address of the person.")],

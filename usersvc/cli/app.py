@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,22 +13,10 @@ import typer
 from typer.core import TyperGroup
 
 from usersvc import __version__
-from usersvc.cli import (
-    admin,
-    audit,
-    configuration,
-    database,
-    directory,
-    doctor,
-    mail,
-    passwords,
-    server,
-    sessions,
-    users,
-)
-from usersvc.cli.opening import Invocation
-from usersvc.errors import DomainError, Kind
-from usersvc.settings import SettingsError
+from usersvc.cli.commands import COMMANDS, in_brief, load
+from usersvc.cli.headings import BoldHeadings
+from usersvc.cli.invocation import Invocation
+from usersvc.errors import DomainError, Kind, Misconfigured
 
 EXIT = {
     Kind.INVALID: 3,
@@ -43,7 +33,22 @@ WRONG_SETTING = 78  # EX_CONFIG of sysexits.h
 CLOSED_PIPE = 141  # as a shell says of a program that SIGPIPE ended
 
 
-class _Commands(TyperGroup):
+class _Commands(BoldHeadings, TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for listed in COMMANDS:
+            self.add_command(in_brief(listed))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        width = max(len(listed.name) for listed in COMMANDS)
+        for section, commands in groupby(COMMANDS, key=attrgetter("section")):
+            with formatter.section(section):
+                formatter.write_dl([(command.name.ljust(width), command.help) for command in commands])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name else command, rest
+
     def make_context(self, *arguments: Any, **more: Any) -> Any:
         with _quiet_on_a_closed_pipe():
             return super().make_context(*arguments, **more)
@@ -57,7 +62,7 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise
-        except SettingsError as error:
+        except Misconfigured as error:
             typer.echo(
                 "These settings are wrong:" if len(error.mistakes) > 1 else "A setting is wrong:", err=True
             )
@@ -79,7 +84,7 @@ def _quiet_on_a_closed_pipe() -> Iterator[None]:
     try:
         yield
     except (BrokenPipeError, SystemExit) as error:
-        # Rich makes an exit with 1 of it.
+        # Rich makes an exit with 1 of it, where it prints a table.
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
             raise
         # What is still buffered goes nowhere, or Python would complain of it at the end.
@@ -99,6 +104,7 @@ app = typer.Typer(
     name="usersvc",
     cls=_Commands,
     no_args_is_help=True,
+    rich_markup_mode=None,
     # A traceback with local variables would show passwords.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -120,19 +126,6 @@ def usersvc(
 ) -> None:
     """Users of other programs: registration, login, sessions, passwords."""
     ctx.obj = Invocation(config)
-
-
-server.add_to(app)
-users.add_to(app)
-directory.add_to(app)
-admin.add_to(app)
-passwords.add_to(app)
-sessions.add_to(app)
-mail.add_to(app)
-audit.add_to(app)
-database.add_to(app)
-configuration.add_to(app)
-doctor.add_to(app)
 
 
 def main() -> None:

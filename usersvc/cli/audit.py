@@ -55,10 +55,6 @@ _WHOM = typer.Option(metavar="USER", help="To whom it was done: address, usernam
 _FOLLOW = typer.Option("--follow", "-f", help="Print what comes, from now or --since on, until Ctrl+C.")
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command(rich_help_panel="Audit")(audit)
-
-
 def audit(  # noqa: PLR0917 - each is an option of its own
     ctx: typer.Context,
     actor: Annotated[str | None, _WHO] = None,

@@ -6,11 +6,6 @@ from usersvc.cli.opening import load_settings
 from usersvc.cli.output import Json, print_json, print_table
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command(rich_help_panel="Settings")(check_config)
-    app.command(rich_help_panel="Settings")(show_config)
-
-
 def check_config(ctx: typer.Context) -> None:
     """Check the settings file and the variables; every mistake is shown at once."""
     settings = load_settings(ctx)

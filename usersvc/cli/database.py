@@ -46,12 +46,6 @@ Target = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command(rich_help_panel="Database")(migrate)
-    app.command(rich_help_panel="Database")(purge_tokens)
-    app.command(rich_help_panel="Database")(copy_database)
-
-
 def migrate(
     ctx: typer.Context,
     check: Annotated[

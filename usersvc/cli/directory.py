@@ -25,10 +25,6 @@ class Status(StrEnum):
     DEACTIVATED = "deactivated"
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command(rich_help_panel="Users")(list_users)
-
-
 def list_users(  # noqa: PLR0917 - each is an option of its own
     ctx: typer.Context,
     role: Annotated[Role | None, typer.Option(help="Only this role.")] = None,

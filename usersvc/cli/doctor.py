@@ -18,10 +18,6 @@ from usersvc.settings import Settings, SettingsError
 _STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red", State.SKIPPED: "dim"}
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command(rich_help_panel="Settings")(doctor)
-
-
 def doctor(ctx: typer.Context, as_json: Json = False) -> None:
     """Check settings, keys, database, worker, mail, clock and disk. Changes nothing, sends nothing."""
     wrong: SettingsError | None = None

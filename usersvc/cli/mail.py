@@ -19,12 +19,6 @@ class Status(StrEnum):
     DROPPED = "dropped"
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command(rich_help_panel="Mail")(outbox)
-    app.command(rich_help_panel="Mail")(retry_mail)
-    app.command(rich_help_panel="Mail")(send_test_mail)
-
-
 def outbox(
     ctx: typer.Context,
     status: Annotated[Status | None, typer.Option(help="Only mails in this state.")] = None,

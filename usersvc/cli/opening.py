@@ -5,13 +5,13 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from usersvc import configuration, logs
+from usersvc.cli.invocation import Invocation
 from usersvc.core import Core, build
 from usersvc.errors import OtherSystemUser
 from usersvc.files import other_owner, user_name
@@ -20,13 +20,6 @@ from usersvc.services.actor import Actor
 from usersvc.settings import Settings
 
 _NO_LOGIN = 2**32 - 1
-
-
-@dataclass(frozen=True)
-class Invocation:
-    """What stands before the command."""
-
-    config: Path | None
 
 
 def load_settings(

@@ -9,10 +9,6 @@ from usersvc.cli.output import Who, shown
 from usersvc.services import accounts, passwords
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command(rich_help_panel="Users")(reset_password)
-
-
 def reset_password(
     ctx: typer.Context,
     user: Who,

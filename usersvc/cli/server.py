@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from usersvc import configuration, logs
+from usersvc.cli.invocation import Invocation
 from usersvc.cli.opening import (
-    Invocation,
     core_on,
     load_settings,
     make_or_migrate,
@@ -27,11 +27,6 @@ from usersvc.settings import Settings, SettingsError
 from usersvc.stopping import Stop
 
 _log = logs.get("usersvc.server")
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command(rich_help_panel="Service")(serve)
-    app.command(rich_help_panel="Service")(worker)
 
 
 def serve(

@@ -10,11 +10,6 @@ from usersvc.services import accounts
 from usersvc.services import sessions as all_sessions
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command(rich_help_panel="Users")(sessions)
-    app.command(rich_help_panel="Users")(revoke_sessions)
-
-
 def sessions(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
     """List where a user is logged in."""
     with opened(ctx) as core:

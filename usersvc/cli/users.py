@@ -10,11 +10,6 @@ from usersvc.cli.output import Json, Who, print_json, print_table, shown
 from usersvc.services import accounts, first_admin, login
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command(rich_help_panel="Users")(create_admin)
-    app.command(rich_help_panel="Users")(show_user)
-
-
 def create_admin(
     ctx: typer.Context,
     email: Annotated[str, typer.Argument(metavar="EMAIL", help="Address of the administrator.")],

@@ -1,0 +1,108 @@
+"""Which commands there are, and where; the module of one is imported when it is called.
+
+So `--help`, and what a shell asks to complete a line, need none of them: docs/decisions/0006.
+"""
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand
+from typer.main import get_command
+
+from usersvc.cli.headings import BoldHeadings
+
+
+class Listed(NamedTuple):
+    name: str
+    module: str
+    section: str
+    help: str
+    """The first sentence of the command's docstring."""
+
+
+COMMANDS = [
+    Listed(
+        "serve",
+        "server",
+        "Service",
+        "Make or migrate the database, then serve the API, with a worker inside.",
+    ),
+    Listed("worker", "server", "Service", "Send mail and run the periodic jobs, apart from the API."),
+    Listed("create-admin", "users", "Users", "Make an active administrator, or promote an existing account."),
+    Listed("show-user", "users", "Users", "Show an account."),
+    Listed("list-users", "directory", "Users", "List accounts."),
+    Listed(
+        "invite-user",
+        "admin",
+        "Users",
+        "Make an account for somebody and mail a link to choose its password.",
+    ),
+    Listed("set-role", "admin", "Users", "Give an account another role."),
+    Listed("activate", "admin", "Users", "Let an account in."),
+    Listed(
+        "deactivate",
+        "admin",
+        "Users",
+        "Shut an account out: its row stays, its sessions and links end at once.",
+    ),
+    Listed("unlock", "admin", "Users", "Open a login that was locked after too many failures."),
+    Listed("reset-password", "passwords", "Users", "Mail a link that resets the password."),
+    Listed("sessions", "sessions", "Users", "List where a user is logged in."),
+    Listed("revoke-sessions", "sessions", "Users", "End all sessions of a user; it acts at once."),
+    Listed("outbox", "mail", "Mail", "List mails."),
+    Listed("retry-mail", "mail", "Mail", "Try a mail again that was given up."),
+    Listed(
+        "send-test-mail",
+        "mail",
+        "Mail",
+        "Send a mail now, past the outbox, to see whether the settings are right.",
+    ),
+    Listed("audit", "audit", "Audit", "Show what happened, who did it and to whom."),
+    Listed("migrate", "database", "Database", "Make the database, or bring its schema up to date."),
+    Listed(
+        "purge-tokens",
+        "database",
+        "Database",
+        "Delete what expired, as the hourly job does: links, sessions, accounts never activated, sent mail.",
+    ),
+    Listed(
+        "copy-database",
+        "database",
+        "Database",
+        "Copy everything into another database: from SQLite to PostgreSQL, or back.",
+    ),
+    Listed(
+        "check-config",
+        "configuration",
+        "Settings",
+        "Check the settings file and the variables; every mistake is shown at once.",
+    ),
+    Listed(
+        "show-config",
+        "configuration",
+        "Settings",
+        "Show every setting, its value with secrets masked, and where it came from.",
+    ),
+    Listed("doctor", "doctor", "Settings", "Check settings, keys, database, worker, mail, clock and disk."),
+]
+
+
+class Command(BoldHeadings, TyperCommand):
+    pass
+
+
+def load(name: str) -> Any:
+    """The command itself, with its arguments and options."""
+    [module] = [listed.module for listed in COMMANDS if listed.name == name]
+    function = getattr(import_module(f"usersvc.cli.{module}"), name.replace("-", "_"))
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    alone.command(name, cls=Command)(function)
+    return get_command(alone)
+
+
+def in_brief(listed: Listed) -> TyperCommand:
+    """What stands in a list of commands."""
+    return TyperCommand(
+        listed.name, short_help=listed.help, rich_help_panel=listed.section, rich_markup_mode=None
+    )
