@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.factories import EMAIL, PASSWORD
+from tests.processes import Usersvc
+
 PACKAGE = Path(__file__).parent.parent / "usersvc"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "versions" not in path.parts)
 
@@ -68,20 +71,30 @@ RULES: dict[str, tuple[Callable[[ast.AST], bool], list[str]]] = {
     "rollbacks stand in core.py": (_calls("rollback"), ["core.py"]),
     # serving.py: of a selector, not of SQL.
     "SQL is built in repositories/ and db/": (_calls("select"), ["repositories/", "db/", "api/serving.py"]),
-    # storages.py: Huey's own tables. worker.py: of a task, not of SQL.
+    # storages.py, postgresql_queue.py: Huey's own tables. worker.py: of a task, not of SQL.
     "SQL is run in repositories/ and db/": (
         _calls("execute"),
-        ["repositories/", "db/", "jobs/storages.py", "jobs/worker.py"],
+        ["repositories/", "db/", "jobs/storages.py", "jobs/postgresql_queue.py", "jobs/worker.py"],
     ),
     "the environment is read in configuration.py": (_is_attribute("os", "environ"), ["configuration.py"]),
     "the environment is read once": (_calls("getenv"), []),
     "the time is read in clock.py": (_is_attribute("datetime", "now"), ["clock.py"]),
     "the time is not read as utcnow": (_is_attribute("datetime", "utcnow"), []),
     "the time is not read as time.time": (_is_attribute("time", "time"), []),
-    # The web stack, the queue and Alembic, whose imports are slow.
+    # What is slow to import and seldom needed.
     "imports stand at the top": (
         _imports_inside_functions,
-        ["cli/server.py", "cli/opening.py", "cli/doctor.py"],
+        [
+            "cli/server.py",  # the web stack and the queue
+            "cli/doctor.py",  # the queue
+            "core.py",  # Jinja, where a mail is rendered
+            "db/engine.py",  # PostgreSQL's driver
+            "db/types.py",  # PostgreSQL's dialect
+            "jobs/queue.py",  # PostgreSQL's dialect
+            "mail/transports.py",  # SMTP
+            "security/passwords.py",  # zxcvbn, where a password is chosen
+            "services/migration.py",  # Alembic, where the schema is not current
+        ],
     ),
     "no error is swallowed": (_swallows_everything, []),
     "secrets are not compared with ==": (_compares_a_secret, ["repositories/"]),
@@ -176,14 +189,62 @@ def test_no_file_became_a_place_where_everything_lands() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > 400} == {}
 
 
-def test_help_loads_neither_the_web_stack_nor_the_queue_nor_alembic() -> None:
-    code = (
-        "import sys; from usersvc.cli.app import app; from typer.testing import CliRunner; "
-        "assert CliRunner().invoke(app, ['--help']).exit_code == 0; "
-        "print([m for m in ('fastapi', 'starlette', 'uvicorn', 'huey', 'alembic') if m in sys.modules])"
+# What is slow to import, and for what it is not needed.
+_OF_SERVERS = ["fastapi", "starlette", "uvicorn", "prometheus_client", "huey", "redis"]
+_OF_FEW = [
+    "alembic",
+    "mako",
+    "zxcvbn",
+    "aiosmtplib",
+    "sqlalchemy.dialects.postgresql",
+    "usersvc.db.postgresql",
+]
+_OF_A_COMMAND = [
+    "sqlalchemy",
+    "pydantic",
+    "structlog",
+    "cryptography",
+    "jwt",
+    "rich",
+    "jinja2",
+    "usersvc.core",
+]
+_LOADED = "import sys; print([name for name in sys.argv[1].split() if name in sys.modules])"
+_IMPORTS_OF_SERVE = (
+    "from usersvc.cli.commands import load; load('serve'); from usersvc.api import server; "
+    "from usersvc.jobs import queue, worker; "
+)
+
+
+def _loaded(names: list[str], usersvc: Usersvc, code: str) -> str:
+    command = [sys.executable, "-c", f"{code}{_LOADED}", " ".join(names)]
+    done = subprocess.run(
+        command, cwd=usersvc.folder, env=usersvc.environ, capture_output=True, text=True, check=True
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    return done.stdout.splitlines()[-1]
+
+
+def _of(*arguments: str) -> str:
+    return f"from usersvc.cli.app import app; app({list(arguments)}, standalone_mode=False); "
+
+
+def test_help_loads_no_command_and_nothing_that_commands_need(tmp_path: Path) -> None:
+    names = [*_OF_SERVERS, *_OF_FEW, *_OF_A_COMMAND]
+    assert _loaded(names, Usersvc(tmp_path), _of("--help")) == "[]"
+    assert _loaded(["sqlalchemy"], Usersvc(tmp_path), "import usersvc.core; ") == "['sqlalchemy']"
+
+
+def test_a_command_on_sqlite_loads_nothing_of_servers_and_postgresql(tmp_path: Path) -> None:
+    usersvc = Usersvc(tmp_path)
+    usersvc.run("create-admin", EMAIL, "--password-stdin", text=PASSWORD)
+    names = [*_OF_SERVERS, *_OF_FEW, "jinja2", "psycopg"]
+    assert _loaded(names, usersvc, _of("show-user", EMAIL)) == "[]"
+    assert _loaded(["alembic"], usersvc, _of("migrate")) == "[]"
+
+
+def test_a_server_on_sqlite_loads_nothing_of_postgresql_smtp_and_migrations(tmp_path: Path) -> None:
+    """Huey imports the drivers of Redis and PostgreSQL by itself."""
+    assert _loaded(_OF_FEW, Usersvc(tmp_path), _IMPORTS_OF_SERVE) == "[]"
 
 
 def test_each_import_contract_is_seen_to_break(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property, wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -21,7 +21,6 @@ from usersvc.clock import Clock, rfc_3339
 from usersvc.db.engine import Database, database_from
 from usersvc.db.types import WRITE_WAIT_SECONDS, is_conflict
 from usersvc.errors import DatabaseBusy, KeepWrites
-from usersvc.mail.messages import Messages
 from usersvc.mail.transports import Transport, transport_from
 from usersvc.repositories.audit import Audit, AuditEntry, WhoActs
 from usersvc.repositories.directory import Directory
@@ -40,6 +39,9 @@ from usersvc.security.passwords import PasswordHasher, Policy
 from usersvc.security.secrets import new_id
 from usersvc.security.tokens import Tokens
 from usersvc.settings import Settings
+
+if TYPE_CHECKING:
+    from usersvc.mail.messages import Messages
 
 _log = logs.get("usersvc.core")
 
@@ -244,7 +246,9 @@ class Core:
         return Policy(limits.min_length, limits.max_length, limits.min_score)
 
     @cached_property
-    def messages(self) -> Messages:
+    def messages(self) -> "Messages":
+        from usersvc.mail.messages import Messages
+
         return Messages(self.settings.templates_dir, sender=self.settings.mail.from_address)
 
     def close(self) -> None:

@@ -18,7 +18,8 @@ from tests.processes import eventually
 from tests.servers import PostgreSQL, hanging, postgresql
 from usersvc.clock import MovedClock
 from usersvc.core import Core, build, retried
-from usersvc.db.postgresql import IDLE_SECONDS, Bounds, PostgreSqlDatabase
+from usersvc.db.bounds import Bounds
+from usersvc.db.postgresql import IDLE_SECONDS, PostgreSqlDatabase
 from usersvc.errors import DatabaseBusy, DatabaseUnavailable
 from usersvc.mail.transports import MemoryTransport
 from usersvc.repositories import audit as audit_entries

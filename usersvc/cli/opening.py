@@ -15,7 +15,7 @@ from usersvc.cli.invocation import Invocation
 from usersvc.core import Core, build
 from usersvc.errors import OtherSystemUser
 from usersvc.files import other_owner, user_name
-from usersvc.services import keys, schema
+from usersvc.services import keys, migration, schema
 from usersvc.services.actor import Actor
 from usersvc.settings import Settings
 
@@ -67,16 +67,11 @@ def core_on(settings: Settings) -> Iterator[Core]:
 
 
 def make_or_migrate(core: Core) -> bool:
-    """Whether that changed anything. Alembic is imported only here: few commands need it."""
-    from usersvc.services import migration
-
+    """Whether that changed anything."""
     return migration.prepare(core, actor=operator())
 
 
 def make_copy_ready(core: Core, mark: str) -> None:
-    """As above; see there for Alembic."""
-    from usersvc.services import migration
-
     migration.prepare_copy(core, mark=mark)
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
-from usersvc.db.postgresql import Bounds, PostgreSqlDatabase
+from usersvc.db.bounds import bounds_of
 from usersvc.db.sqlite import SqliteDatabase
 from usersvc.db.types import WRITE_WAIT_SECONDS
 from usersvc.settings import Settings
@@ -66,17 +66,6 @@ class Database(Protocol):
 def database_from(settings: Settings) -> Database:
     if not settings.on_postgresql:
         return SqliteDatabase(settings.database_path)
+    from usersvc.db.postgresql import PostgreSqlDatabase
+
     return PostgreSqlDatabase(settings.database.url, bounds_of(settings))
-
-
-def bounds_of(settings: Settings) -> Bounds:
-    given = settings.database
-    return Bounds(
-        pool=given.pool_size,
-        overflow=given.pool_overflow,
-        pool_wait=given.pool_seconds,
-        connect=given.connect_seconds,
-        statement=given.statement_seconds,
-        lock=given.lock_seconds,
-        idle_in_transaction=given.idle_in_transaction_seconds,
-    )

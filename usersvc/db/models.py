@@ -63,7 +63,6 @@ users = Table(
         "username_key",
         unique=True,
         sqlite_where=text("activated_at IS NOT NULL"),
-        postgresql_where=text("activated_at IS NOT NULL"),
     ),
     Index("ix_users_created_at_id", "created_at", "id"),
     Index("ix_users_status_registered_at", "status", "registered_at"),
@@ -71,7 +70,6 @@ users = Table(
         "ix_users_active_admins",
         "id",
         sqlite_where=text("role = 'admin' AND status = 'active'"),
-        postgresql_where=text("role = 'admin' AND status = 'active'"),
     ),
 )
 
@@ -118,7 +116,6 @@ link_tokens = Table(
         "purpose",
         unique=True,
         sqlite_where=text("used_at IS NULL AND revoked_at IS NULL"),
-        postgresql_where=text("used_at IS NULL AND revoked_at IS NULL"),
     ),
     Index("ix_link_tokens_user_id", "user_id"),
     Index("ix_link_tokens_key_id", "key_id"),
@@ -143,7 +140,6 @@ keys = Table(
         "use",
         unique=True,
         sqlite_where=text("retired_at IS NULL"),
-        postgresql_where=text("retired_at IS NULL"),
     ),
 )
 
@@ -178,7 +174,6 @@ outbox = Table(
         "ix_outbox_next_attempt_at",
         "next_attempt_at",
         sqlite_where=text("status = 'due'"),
-        postgresql_where=text("status = 'due'"),
     ),
 )
 

@@ -5,7 +5,6 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from sqlalchemy import Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from usersvc.db.bounds import Bounds
+from usersvc.db.models import metadata
 from usersvc.db.types import READ_ONLY, WRITE_WAIT_SECONDS, unavailability
 
 # Any number that no other program on this database uses for its advisory locks.
@@ -24,17 +25,10 @@ _ANSWER_SECONDS = 1
 IDLE_SECONDS = 0.2
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """How many connections, and for how many seconds each kind of wait may last."""
-
-    pool: int = 10
-    overflow: int = 5
-    pool_wait: float = 3
-    connect: int = 5
-    statement: float = 5
-    lock: float = 3
-    idle_in_transaction: float = 15
+# In models.py it would load this dialect where the database is SQLite, too.
+for _index in [index for table in metadata.tables.values() for index in table.indexes]:
+    if (_where := _index.dialect_options["sqlite"]["where"]) is not None:
+        _index.dialect_options["postgresql"]["where"] = _where
 
 
 class ImpatientConnection(psycopg.Connection[Any]):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, DateTime, Dialect, String, Table, TypeDecorator
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.types import TypeEngine
@@ -45,11 +45,18 @@ def insert_if_absent(connection: Connection, table: Table, values: dict[str, Any
 
     Unlike insert-and-catch it does not kill a transaction on PostgreSQL.
     """
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table).values(**values).on_conflict_do_nothing(index_elements=on)
+    statement = _insert(connection, table).values(**values).on_conflict_do_nothing(index_elements=on)
     # SQLAlchemy keeps the count of an INSERT only when asked to.
     found = connection.execute(statement, execution_options={"preserve_rowcount": True})
     return found.rowcount == 1
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table)
 
 
 _SQLITE_TROUBLE = {

@@ -7,9 +7,8 @@ from huey.api import Huey, PostgresHuey, RedisHuey, SqliteHuey
 from huey.registry import Message
 from huey.serializer import Serializer
 
-from usersvc.db.engine import bounds_of
-from usersvc.db.postgresql import connect_arguments
-from usersvc.jobs.storages import FileQueue, PostgreSqlQueue, RedisQueue
+from usersvc.db.bounds import bounds_of
+from usersvc.jobs.storages import FileQueue, RedisQueue
 from usersvc.setting_types import is_redis
 from usersvc.settings import Settings
 
@@ -34,6 +33,9 @@ def make_queue(settings: Settings) -> Huey:
         return SqliteHuey(storage_class=FileQueue, path=settings.queue_path, **common)
     if is_redis(url):
         return RedisHuey(storage_class=RedisQueue, url=url, **common)
+    from usersvc.db.postgresql import connect_arguments
+    from usersvc.jobs.postgresql_queue import PostgreSqlQueue
+
     arguments = connect_arguments(url, bounds_of(settings)) | {"application_name": "usersvc-queue"}
     return PostgresHuey(storage_class=PostgreSqlQueue, url=url, arguments=arguments, **common)
 

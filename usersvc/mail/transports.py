@@ -12,7 +12,6 @@ from typing import Protocol
 from usersvc.files import make_private, sync_folder
 from usersvc.mail.errors import NotSent
 from usersvc.mail.route import Route
-from usersvc.mail.smtp import smtp_from
 from usersvc.settings import Settings
 
 
@@ -108,6 +107,8 @@ class MemoryTransport:
 def transport_from(settings: Settings) -> Transport:
     match settings.mail.transport:
         case "smtp":
+            from usersvc.mail.smtp import smtp_from
+
             return smtp_from(settings)
         case "console":
             return ConsoleTransport()

@@ -14,8 +14,6 @@ import unicodedata
 from dataclasses import dataclass
 
 import bcrypt
-from zxcvbn import zxcvbn
-from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from usersvc.errors import WeakPassword
 from usersvc.security.hashing_pool import HashingPool, Turn
@@ -23,12 +21,7 @@ from usersvc.security.hashing_pool import HashingPool, Turn
 _LABEL = b"usersvc/password/v1"
 _SCHEME = "usersvc1"
 _MOST_BYTES = 1024
-# zxcvbn's time grows with the square of the length, and it refuses more than 72 characters.
-_SHOWN_TO_ZXCVBN = 72
-_COMMON = frozenset(FREQUENCY_LISTS["passwords"])
 _COST = re.compile(r"(?:usersvc1)?\$2[aby]\$(\d\d)\$")
-_LEET = frozenset("4@8({[<369!1|0$5+7%2")
-_MOST_LEET = 8
 _BCRYPT_ALPHABET = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -50,24 +43,12 @@ class Policy:
             raise WeakPassword(f"This password is too short: at least {self.min_length} characters.")
         if len(password) > self.max_length:
             raise WeakPassword(f"This password is too long: at most {self.max_length} characters.")
-        lowered = password.lower()
-        for name in _names(email, username):
-            if name in lowered:
-                raise WeakPassword("This password contains your e-mail address or username.")
-        if lowered in _COMMON:
-            raise WeakPassword("This is one of the most common passwords.")
-        self._check_strength(password, _names(email, username))
+        names = _names(email, username)
+        if any(name in password.lower() for name in names):
+            raise WeakPassword("This password contains your e-mail address or username.")
+        from usersvc.security import strength
 
-    def _check_strength(self, password: str, names: list[str]) -> None:
-        found = zxcvbn(  # type: ignore[no-untyped-call]
-            _shown_to_zxcvbn(password), user_inputs=[*names, "usersvc"], max_length=_SHOWN_TO_ZXCVBN
-        )
-        if found["score"] >= self.min_score:
-            return
-        feedback = found["feedback"]
-        advice = [feedback["warning"], *feedback["suggestions"]]
-        sentences = [text.rstrip(".") + "." for text in advice if text]
-        raise WeakPassword(" ".join(["This password is too easy to guess.", *sentences]))
+        strength.check(password, names=names, min_score=self.min_score)
 
 
 def normalise(password: str) -> str:
@@ -164,13 +145,6 @@ def _cost_of(stored: str) -> int:
     """The cost of a bcrypt hash; the lowest there is for anything else."""
     found = _COST.match(stored)
     return int(found[1]) if found else 4
-
-
-def _shown_to_zxcvbn(password: str) -> str:
-    """Its time doubles with every further kind of l33t character: beyond some, they are shown as others."""
-    shown = password[:_SHOWN_TO_ZXCVBN]
-    kinds = dict.fromkeys(character for character in shown if character in _LEET)
-    return shown.translate({ord(character): "~" for character in list(kinds)[_MOST_LEET:]})
 
 
 def _names(email: str, username: str | None) -> list[str]:

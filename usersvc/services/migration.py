@@ -1,7 +1,8 @@
-"""Making a database and migrating it; apart from schema.py because Alembic is slow to import."""
+"""Making a database and migrating it."""
+
+from sqlalchemy import Connection
 
 from usersvc.core import Core, retried
-from usersvc.db import migrate
 from usersvc.db.schema import HEAD, Schema, mark_unfinished, revision, state
 from usersvc.errors import CopyUnfinished, DatabaseUnavailable, SchemaTooNew
 from usersvc.services import schema
@@ -32,7 +33,7 @@ def prepare(core: Core, *, actor: Actor = _START) -> bool:
         if found is Schema.CURRENT:
             return False
         before = revision(tx.connection)
-        migrate.upgrade(tx.connection)
+        _upgrade(tx.connection)
         tx.audit(actor, "schema.migrated", before=before, after=HEAD)
     return True
 
@@ -48,8 +49,15 @@ def prepare_copy(core: Core, *, mark: str) -> None:
     with core.write(wait=60) as tx:
         core.database.alone(tx.connection)
         if not schema.is_begun(tx, mark):
-            migrate.upgrade(tx.connection)
+            _upgrade(tx.connection)
             mark_unfinished(tx.connection, mark)
+
+
+def _upgrade(connection: Connection) -> None:
+    """With Alembic, which is slow to import and needed by few."""
+    from usersvc.db import migrate
+
+    migrate.upgrade(connection)
 
 
 def _refuse_an_emptied_file(core: Core) -> None:
