@@ -3,8 +3,6 @@
 import re
 from dataclasses import dataclass
 
-from email_validator import EmailNotValidError, validate_email
-
 from usersvc.errors import InvalidEmail, InvalidUsername
 
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._-]{2,31}")
@@ -23,6 +21,8 @@ class Address:
 
 def parse_email(text: str, *, special_domains: bool = False) -> Address:
     """Raises InvalidEmail, with a reason. Non-ASCII local parts are refused (they have look-alikes)."""
+    from email_validator import EmailNotValidError, validate_email
+
     suffix = _ORDINARY if special_domains and _needs_suffix(text) else ""
     try:
         found = validate_email(text + suffix, check_deliverability=False, allow_smtputf8=False, strict=True)
