@@ -66,9 +66,8 @@ def _app(core: Core, way: str) -> Any:
     @app.get("/api/v1/users/me")
     async def show(request: Request, bearer: deps.BearerToken) -> Response:
         token = bearer.credentials if bearer else ""
-        _, account = await deps._in_thread(
-            deps.face_of(request).threads.ordinary,
-            lambda: authenticate(core, access_token=token, actor=Actor("anonymous")),
+        _, account = await deps.face_of(request).threads.ordinary.run(
+            lambda: authenticate(core, access_token=token, actor=Actor("anonymous"))
         )
         return answer(UserOut.of(account))
 

@@ -1,25 +1,17 @@
 """Whether the process lives, whether it can serve, on how many threads, and the keys for relying services."""
 
-import threading
 import time
-from functools import partial
-from typing import Any
 
-import anyio
 import jwt
 import pytest
-from anyio import CapacityLimiter
 from starlette.testclient import TestClient
 
-from tests.api.conftest import Client, code_of
+from tests.api.conftest import Client
 from tests.database import locked, run
 from tests.factories import active, logged_in
-from usersvc.api import deps
 from usersvc.api.app import create_app
-from usersvc.api.deps import Readiness, Threads
+from usersvc.api.deps import Readiness
 from usersvc.core import Core
-from usersvc.db import sqlite
-from usersvc.security.hashing_pool import HashingPool
 
 
 @pytest.mark.sqlite
@@ -92,58 +84,3 @@ def test_relying_services_can_check_a_token_with_the_published_keys(client: Clie
     assert claims["sub"] == str(account.id)
     assert (claims["role"], claims["permissions"]) == ("user", [])
     assert all("d" not in key for key in response.json()["keys"])
-
-
-def test_taking_a_reader_never_waits(core: Core) -> None:
-    """The pool of readers is larger than all threads that can want one at the same time."""
-    threads = Threads(hashing_places=1000)
-    limits = (threads.hashing, threads.ordinary, threads.long_reads)
-    in_the_event_loop, of_the_workers = 1, 32
-    wanted = sum(int(limit.total_tokens) for limit in limits) + in_the_event_loop + of_the_workers
-    assert wanted <= sqlite._READERS
-
-
-@pytest.mark.parametrize("cores", [1, 2, 16, 64])
-def test_more_requests_get_a_thread_than_the_hashing_pool_has_places(cores: int) -> None:
-    """Else who has a place of his own in it would wait for a thread among those who have none."""
-    pool = HashingPool(threads=cores)
-    assert Threads(hashing_places=pool.places).hashing.total_tokens > pool.places
-
-
-def _threads_of(client: Client) -> Threads:
-    app: Any = client.http.app
-    threads: Threads = app._app.state.face.threads
-    return threads
-
-
-@pytest.mark.sqlite
-def test_who_finds_no_free_thread_is_told_so_soon(
-    client: Client, core: Core, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    active(core)
-    token = logged_in(core).access_token
-    monkeypatch.setattr(deps, "THREAD_WAIT_SECONDS", 0.01)
-    _threads_of(client).ordinary = CapacityLimiter(0)
-    refused = client.call("PATCH", "/users/me", json={"username": "ada"}, token=token)
-    assert (refused.status_code, code_of(refused)) == (503, "OVERLOADED")
-    assert refused.headers["retry-after"] == "1"
-    # The read of one row takes none.
-    assert client.get("/users/me", token=token).json()["data"]["username"] is None
-
-
-def test_all_threads_of_a_kind_work_at_once_and_are_given_back() -> None:
-    """Of anyio's own there are forty."""
-    places, rounds = 64, 2
-    everybody = threading.Barrier(places, timeout=60)
-
-    async def work() -> None:
-        limiter = CapacityLimiter(places)
-        for _ in range(rounds):
-            async with anyio.create_task_group() as tasks:
-                for _ in range(places):
-                    tasks.start_soon(partial(deps._in_thread, limiter, everybody.wait))
-        with pytest.raises(ZeroDivisionError):
-            await deps._in_thread(limiter, lambda: 1 // 0)
-        assert limiter.borrowed_tokens == 0
-
-    anyio.run(work)

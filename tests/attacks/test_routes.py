@@ -23,6 +23,7 @@ from tests.attacks.conftest import (
 from tests.database import dump
 from tests.forgery import resigned
 from usersvc.api.deps import PREFIX
+from usersvc.api.routing import ByPath
 from usersvc.security.keys import Use
 
 # What each of nobody, a user, a moderator and an administrator is answered with.
@@ -81,7 +82,9 @@ PAGES: dict[str, int] = {
 def _served(routes: list[BaseRoute]) -> Iterator[str]:
     """Every route of the application, also those that the document leaves out."""
     for route in routes:
-        if isinstance(route, Mount):
+        if isinstance(route, ByPath):
+            assert set(route.found) <= set(routes), "it only finds what stands behind it"
+        elif isinstance(route, Mount):
             assert route.path == "/static", "what is mounted is a caller's way in, too"
         elif isinstance(route, Route):
             path = route.path.removeprefix(PREFIX)

@@ -4,18 +4,18 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import anyio
-from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from usersvc import logs
 from usersvc.api.client_address import client_address, looks_like_a_proxy, networks, on_this_machine
 from usersvc.api.counting import Counts
+from usersvc.api.threads import Kind, Threads
 from usersvc.core import Core
-from usersvc.errors import DomainError, InvalidToken, Overloaded
+from usersvc.errors import DomainError, InvalidToken
 from usersvc.services.actor import Actor
 from usersvc.services.authentication import authenticate
 
@@ -24,9 +24,6 @@ Result = TypeVar("Result")
 _log = logs.get("usersvc.api")
 
 PREFIX = "/api/v1"
-THREAD_WAIT_SECONDS = 3.0
-# anyio counts too; our own limiter, which waits no longer than that, was taken before.
-_unlimited = CapacityLimiter(math.inf)
 # Nobody writes down who read, so what he came from is not looked for.
 _READER = Actor("anonymous")
 # What proxies add to a request, besides X-Forwarded-For.
@@ -38,27 +35,6 @@ bearer_of = HTTPBearer(
     description="Paste the `access_token` that logging in answers with.",
 )
 BearerToken = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_of)]
-
-
-Kind = Literal["hashing", "ordinary", "long_reads"]
-
-
-class Threads:
-    """Three kinds of threads, apart, so that no kind of work can take the others' away.
-
-    Those that wait for a password to be hashed, those of ordinary use cases, those of long reads.
-    """
-
-    def __init__(self, *, hashing_places: int) -> None:
-        # More than the hashing pool lets in, so that its honest "overloaded" comes at once; but no more
-        # than there are readers of the database for.
-        self.hashing = CapacityLimiter(min(hashing_places + 16, 192))
-        self.ordinary = CapacityLimiter(24)
-        self.long_reads = CapacityLimiter(4)
-
-    def of(self, kind: Kind) -> CapacityLimiter:
-        limiter: CapacityLimiter = getattr(self, kind)
-        return limiter
 
 
 class Readiness:
@@ -139,7 +115,7 @@ async def run(
     """A use case that anybody may call, `on` one of that kind of threads."""
     face = face_of(request)
     work = partial(use_case, face.core, **values, actor=caller(request))
-    return await _in_thread(face.threads.of(on), work)
+    return await face.threads.of(on).run(work)
 
 
 async def run_signed_in(
@@ -162,7 +138,7 @@ async def run_signed_in(
         note_user(request, actor.user_id)
         return use_case(face.core, **values, actor=actor)
 
-    return await _in_thread(face.threads.of(on), as_the_bearer)
+    return await face.threads.of(on).run(as_the_bearer)
 
 
 async def read_one_row(request: Request, bearer: BearerToken, use_case: Callable[..., Result], /) -> Result:
@@ -175,20 +151,7 @@ async def read_one_row(request: Request, bearer: BearerToken, use_case: Callable
     if face.core.database.path:
         return read()
     # A server may be far away, or swallow what it is asked.
-    return await _in_thread(face.threads.ordinary, read)
-
-
-async def _in_thread(limiter: CapacityLimiter, work: Callable[[], Result]) -> Result:
-    """Wait for a free thread, for THREAD_WAIT_SECONDS at most; work that has begun is never given up."""
-    borrower = object()
-    with anyio.move_on_after(THREAD_WAIT_SECONDS) as waiting:
-        await limiter.acquire_on_behalf_of(borrower)
-    if waiting.cancelled_caught:
-        raise Overloaded(retry_after=1)
-    try:
-        return await to_thread.run_sync(work, limiter=_unlimited)
-    finally:
-        limiter.release_on_behalf_of(borrower)
+    return await face.threads.glances.run(read)
 
 
 def _token(bearer: BearerToken) -> str:

@@ -1,6 +1,6 @@
 """How a request finds its route, and a route what it is handed."""
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import Any
 
 from fastapi import Request
@@ -22,6 +22,10 @@ class ByPath(BaseRoute):
             if isinstance(route, APIRoute) and not route.param_convertors
             for method in route.methods or ()
         }
+
+    @property
+    def found(self) -> Collection[APIRoute]:
+        return self._routes.values()
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         route = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
