@@ -36,7 +36,7 @@ from usersvc.clock import MovedClock
 from usersvc.core import Core, build
 from usersvc.db import migrate
 from usersvc.db.models import audit, jobs, metadata, outbox, sessions, users
-from usersvc.db.schema import mark_of_copy
+from usersvc.db.schema import HEAD, mark_of_copy
 from usersvc.errors import (
     CopyDiffers,
     CopyUnfinished,
@@ -479,7 +479,7 @@ def _as_row(core: Core) -> dict[str, Any]:
 
 def test_a_release_by_somebody_else_is_seen(source: Core, target: Core) -> None:
     def release(rows: int) -> None:
-        _set_revision(target, "0002")
+        _set_revision(target, HEAD)
 
     with pytest.raises(CopyDiffers, match="somebody else"):
         _copy(source, target, verified=release)

@@ -93,6 +93,7 @@ sessions = Table(
     CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="end_reason"),
     Index("ix_sessions_user_id_ended_at", "user_id", "ended_at"),
     Index("ix_sessions_expires_at", "expires_at"),
+    Index("ix_sessions_ended_at", "ended_at"),
 )
 
 link_tokens = Table(
@@ -218,6 +219,7 @@ logins_from = Table(
     Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
     Column("network_digest", LargeBinary(32), primary_key=True),
     Column("last_at", UtcDateTime, nullable=False),
+    Index("ix_logins_from_last_at", "last_at"),
 )
 
 jobs = Table(

@@ -1,0 +1,18 @@
+"""Indexes for the purge, which else looks at every session and every network, with the turn to write in its hand."""
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_index("ix_sessions_ended_at", "sessions", ["ended_at"])
+    op.create_index("ix_logins_from_last_at", "logins_from", ["last_at"])
+
+
+def downgrade() -> None:
+    op.drop_index("ix_logins_from_last_at", "logins_from")
+    op.drop_index("ix_sessions_ended_at", "sessions")
