@@ -2,9 +2,10 @@
 
 import sqlite3
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, DateTime, Dialect, String, Table, TypeDecorator
+from sqlalchemy import Connection, DateTime, Dialect, Insert, String, Table, TypeDecorator
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -45,14 +46,19 @@ def insert_if_absent(connection: Connection, table: Table, values: dict[str, Any
 
     Unlike insert-and-catch it does not kill a transaction on PostgreSQL.
     """
-    statement = _insert(connection, table).values(**values).on_conflict_do_nothing(index_elements=on)
+    return connection.execute(_insert_if_absent(connection.dialect.name, table, *on), values).rowcount == 1
+
+
+# Built once: to build them took longer than to run them.
+@cache
+def _insert_if_absent(dialect: str, table: Table, *on: str) -> Insert:
+    statement: Insert = _insert(dialect, table).on_conflict_do_nothing(index_elements=on)
     # SQLAlchemy keeps the count of an INSERT only when asked to.
-    found = connection.execute(statement, execution_options={"preserve_rowcount": True})
-    return found.rowcount == 1
+    return statement.execution_options(preserve_rowcount=True)
 
 
-def _insert(connection: Connection, table: Table) -> Any:
-    if connection.dialect.name == "sqlite":
+def _insert(dialect: str, table: Table) -> Any:
+    if dialect == "sqlite":
         return sqlite.insert(table)
     from sqlalchemy.dialects import postgresql
 

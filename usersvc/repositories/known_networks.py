@@ -3,11 +3,19 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from usersvc.db.models import logins_from
 from usersvc.db.types import insert_if_absent
 from usersvc.repositories.purging import delete_some
+
+# Built once: to build them took longer than to run them.
+_SAME = (
+    logins_from.c.user_id == bindparam("b_user_id"),
+    logins_from.c.network_digest == bindparam("b_network_digest"),
+)
+_KNOWS = select(logins_from.c.last_at).where(*_SAME, logins_from.c.last_at >= bindparam("since"))
+_UPDATE = update(logins_from).where(*_SAME)
 
 
 class KnownNetworks:
@@ -16,19 +24,15 @@ class KnownNetworks:
 
     def knows(self, user_id: UUID, network_digest: bytes, *, since: datetime) -> bool:
         """Whether the account has logged in from there since then."""
-        found = select(logins_from.c.last_at).where(
-            logins_from.c.user_id == user_id,
-            logins_from.c.network_digest == network_digest,
-            logins_from.c.last_at >= since,
-        )
-        return self._connection.execute(found).first() is not None
+        values = {"b_user_id": user_id, "b_network_digest": network_digest, "since": since}
+        return self._connection.execute(_KNOWS, values).first() is not None
 
     def remember(self, user_id: UUID, network_digest: bytes, *, at: datetime) -> None:
         row = {"user_id": user_id, "network_digest": network_digest, "last_at": at}
         if insert_if_absent(self._connection, logins_from, row, on=["user_id", "network_digest"]):
             return
-        same = (logins_from.c.user_id == user_id, logins_from.c.network_digest == network_digest)
-        self._connection.execute(update(logins_from).where(*same).values(last_at=at))
+        values = {"b_user_id": user_id, "b_network_digest": network_digest, "last_at": at}
+        self._connection.execute(_UPDATE, values)
 
     def count_before(self, before: datetime) -> int:
         counted = select(func.count()).select_from(logins_from).where(logins_from.c.last_at < before)

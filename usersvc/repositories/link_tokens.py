@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, or_, select, update
 
 from usersvc.db.models import link_tokens
 from usersvc.repositories.purging import delete_some
@@ -29,6 +29,22 @@ class LinkToken:
 
 
 _COLUMNS = [link_tokens.c[name] for name in LinkToken.__dataclass_fields__]
+# Built once: to build them took longer than to run them. An UPDATE sets the columns that its values name.
+_IS_OPEN = link_tokens.c.used_at.is_(None), link_tokens.c.revoked_at.is_(None)
+_OF_USER = link_tokens.c.user_id == bindparam("b_user_id")
+_FOR_PURPOSE = link_tokens.c.purpose == bindparam("b_purpose")
+_BY_ID = select(*_COLUMNS).where(link_tokens.c.id == bindparam("id"))
+_BY_DIGEST = select(*_COLUMNS).where(
+    link_tokens.c.digest == bindparam("digest"),
+    link_tokens.c.purpose.in_(bindparam("purposes", expanding=True)),
+)
+_OPEN = select(*_COLUMNS).where(_OF_USER, _FOR_PURPOSE, *_IS_OPEN)
+_INSERT = insert(link_tokens)
+_USE = update(link_tokens).where(
+    link_tokens.c.id == bindparam("b_id"), *_IS_OPEN, link_tokens.c.expires_at > bindparam("b_at")
+)
+_REVOKE_ALL = update(link_tokens).where(_OF_USER, *_IS_OPEN)
+_REVOKE_FOR_PURPOSE = _REVOKE_ALL.where(_FOR_PURPOSE)
 
 
 class LinkTokens:
@@ -36,48 +52,29 @@ class LinkTokens:
         self._connection = connection
 
     def by_id(self, token_id: UUID) -> LinkToken | None:
-        return self._one(link_tokens.c.id == token_id)
+        return self._one(_BY_ID, id=token_id)
 
     def by_digest(self, digest: bytes, *purposes: str) -> LinkToken | None:
         """None also for a link of any other purpose."""
-        return self._one((link_tokens.c.digest == digest) & link_tokens.c.purpose.in_(purposes))
+        return self._one(_BY_DIGEST, digest=digest, purposes=purposes)
 
     def living(self, user_id: UUID, purpose: str, *, at: datetime) -> LinkToken | None:
-        found = self._one(
-            (link_tokens.c.user_id == user_id)
-            & (link_tokens.c.purpose == purpose)
-            & link_tokens.c.used_at.is_(None)
-            & link_tokens.c.revoked_at.is_(None)
-        )
+        found = self._one(_OPEN, b_user_id=user_id, b_purpose=purpose)
         return found if found and found.lives(at) else None
 
     def insert(self, token: LinkToken) -> None:
-        self._connection.execute(insert(link_tokens).values(**vars(token)))
+        self._connection.execute(_INSERT, vars(token))
 
     def use(self, token_id: UUID, *, at: datetime) -> bool:
         """Spend the token. Of several who try, one gets True."""
-        statement = (
-            update(link_tokens)
-            .where(
-                link_tokens.c.id == token_id,
-                link_tokens.c.used_at.is_(None),
-                link_tokens.c.revoked_at.is_(None),
-                link_tokens.c.expires_at > at,
-            )
-            .values(used_at=at)
-        )
-        return self._connection.execute(statement).rowcount == 1
+        return self._connection.execute(_USE, {"b_id": token_id, "b_at": at, "used_at": at}).rowcount == 1
 
     def revoke_all(self, user_id: UUID, *, at: datetime, purpose: str | None = None) -> int:
         """Kill the links of a user that were not used, all of them or those of one purpose."""
-        conditions = [
-            link_tokens.c.user_id == user_id,
-            link_tokens.c.used_at.is_(None),
-            link_tokens.c.revoked_at.is_(None),
-        ]
+        values: dict[str, Any] = {"b_user_id": user_id, "revoked_at": at}
         if purpose:
-            conditions.append(link_tokens.c.purpose == purpose)
-        return self._connection.execute(update(link_tokens).where(*conditions).values(revoked_at=at)).rowcount
+            return self._connection.execute(_REVOKE_FOR_PURPOSE, {"b_purpose": purpose, **values}).rowcount
+        return self._connection.execute(_REVOKE_ALL, values).rowcount
 
     def count_done_before(self, before: datetime) -> int:
         counted = select(func.count()).select_from(link_tokens).where(self._done(before))
@@ -93,6 +90,6 @@ class LinkTokens:
             link_tokens.c.revoked_at <= before,
         )
 
-    def _one(self, condition: Any) -> LinkToken | None:
-        row = self._connection.execute(select(*_COLUMNS).where(condition)).first()
+    def _one(self, statement: Select[Any], **key: Any) -> LinkToken | None:
+        row = self._connection.execute(statement, key).first()
         return LinkToken(*row) if row else None

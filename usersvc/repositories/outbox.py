@@ -35,6 +35,8 @@ class OutboxMail:
 
 
 _COLUMNS = [outbox.c[name] for name in OutboxMail.__dataclass_fields__]
+# Built once: to build it took longer than to run it.
+_INSERT = insert(outbox)
 
 
 class Outbox:
@@ -42,7 +44,7 @@ class Outbox:
         self._connection = connection
 
     def insert(self, mail: OutboxMail) -> None:
-        self._connection.execute(insert(outbox).values(**vars(mail)))
+        self._connection.execute(_INSERT, vars(mail))
 
     def there_is_mail(self, at: datetime, *, without: Collection[str] = ()) -> bool:
         due = select(outbox.c.id).where(*_due(at), outbox.c.kind.not_in(without)).limit(1)

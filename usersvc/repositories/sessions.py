@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Update, bindparam, func, insert, or_, select, update
 
 from usersvc.db.models import sessions, users
 from usersvc.repositories.purging import delete_some
@@ -55,7 +55,7 @@ class Bearer:
 
 
 _COLUMNS = [sessions.c[name] for name in Session.__dataclass_fields__]
-# Built once: to build it took longer than to run it.
+# Built once: to build them took longer than to run them. An UPDATE sets the columns that its values name.
 _WITH_USER = (
     select(*USER_COLUMNS, *_COLUMNS)
     .join_from(sessions, users, sessions.c.user_id == users.c.id)
@@ -67,6 +67,22 @@ _BEARER = (
     .join_from(sessions, users, sessions.c.user_id == users.c.id)
     .where(sessions.c.id == bindparam("session_id"))
 )
+_INSERT = insert(sessions)
+_IS_OPEN = sessions.c.ended_at.is_(None)
+_IS_IT = sessions.c.id == bindparam("b_id")
+_OF_USER = sessions.c.user_id == bindparam("b_user_id"), sessions.c.expires_at > bindparam("b_at")
+_LIVING = (
+    select(*_COLUMNS)
+    .where(*_OF_USER, _IS_OPEN)
+    .order_by(sessions.c.last_used_at.desc(), sessions.c.id.desc())
+)
+_ROTATE = update(sessions).where(_IS_IT, sessions.c.seq == bindparam("b_seq"), _IS_OPEN)
+_ANY_END = update(sessions).where(_IS_OPEN)
+_END = _ANY_END.where(_IS_IT)
+_END_ONE_OF = _ANY_END.where(_IS_IT, *_OF_USER)
+_END_ALL = _ANY_END.where(*_OF_USER)
+_SURPLUS = _LIVING.with_only_columns(sessions.c.id).offset(bindparam("b_keep"))
+_END_BEYOND = _ANY_END.where(sessions.c.id.in_(_SURPLUS))
 
 
 class Sessions:
@@ -85,46 +101,31 @@ class Sessions:
 
     def living(self, user_id: UUID, *, at: datetime) -> list[Session]:
         """The most recently used first."""
-        found = (
-            select(*_COLUMNS)
-            .where(sessions.c.user_id == user_id, sessions.c.ended_at.is_(None), sessions.c.expires_at > at)
-            .order_by(sessions.c.last_used_at.desc(), sessions.c.id.desc())
-        )
-        return [Session(*row) for row in self._connection.execute(found)]
+        found = self._connection.execute(_LIVING, {"b_user_id": user_id, "b_at": at})
+        return [Session(*row) for row in found]
 
     def insert(self, session: Session) -> None:
-        self._connection.execute(insert(sessions).values(**vars(session)))
+        self._connection.execute(_INSERT, vars(session))
 
     def rotate(self, session_id: UUID, *, seq: int, at: datetime, expires_at: datetime) -> bool:
         """Take the step from `seq` to the next one; of several who try, one gets True."""
-        statement = (
-            update(sessions)
-            .where(sessions.c.id == session_id, sessions.c.seq == seq, sessions.c.ended_at.is_(None))
-            .values(seq=seq + 1, rotated_at=at, last_used_at=at, expires_at=expires_at)
-        )
-        return self._connection.execute(statement).rowcount == 1
+        values = {"seq": seq + 1, "rotated_at": at, "last_used_at": at, "expires_at": expires_at}
+        return self._connection.execute(_ROTATE, {"b_id": session_id, "b_seq": seq, **values}).rowcount == 1
 
     def end(self, session_id: UUID, reason: str, *, at: datetime) -> bool:
-        return self._end(sessions.c.id == session_id, reason, at) == 1
+        return self._end(_END, reason, at, b_id=session_id) == 1
 
     def end_one_of(self, user_id: UUID, session_id: UUID, reason: str, *, at: datetime) -> bool:
         """False where the user has no such living session."""
-        own = (sessions.c.id == session_id) & (sessions.c.user_id == user_id) & (sessions.c.expires_at > at)
-        return self._end(own, reason, at) == 1
+        return self._end(_END_ONE_OF, reason, at, b_id=session_id, b_user_id=user_id, b_at=at) == 1
 
     def end_all(self, user_id: UUID, reason: str, *, at: datetime) -> int:
         """Only what lives still counts; the rest ended by itself."""
-        return self._end((sessions.c.user_id == user_id) & (sessions.c.expires_at > at), reason, at)
+        return self._end(_END_ALL, reason, at, b_user_id=user_id, b_at=at)
 
     def end_beyond(self, user_id: UUID, keep: int, *, at: datetime) -> int:
         """End the least recently used sessions of a user, so that `keep` are left."""
-        surplus = (
-            select(sessions.c.id)
-            .where(sessions.c.user_id == user_id, sessions.c.ended_at.is_(None), sessions.c.expires_at > at)
-            .order_by(sessions.c.last_used_at.desc(), sessions.c.id.desc())
-            .offset(keep)
-        )
-        return self._end(sessions.c.id.in_(surplus), "too many sessions", at)
+        return self._end(_END_BEYOND, "too many sessions", at, b_user_id=user_id, b_at=at, b_keep=keep)
 
     def count_done_before(self, before: datetime) -> int:
         counted = select(func.count()).select_from(sessions).where(self._done(before))
@@ -133,13 +134,9 @@ class Sessions:
     def delete_done_before(self, before: datetime, *, limit: int) -> int:
         return len(delete_some(self._connection, sessions, self._done(before), limit=limit))
 
-    def _end(self, condition: Any, reason: str, at: datetime) -> int:
-        statement = (
-            update(sessions)
-            .where(condition, sessions.c.ended_at.is_(None))
-            .values(ended_at=at, end_reason=reason)
-        )
-        return self._connection.execute(statement).rowcount
+    def _end(self, statement: Update, reason: str, at: datetime, **which: Any) -> int:
+        values = {"ended_at": at, "end_reason": reason, **which}
+        return self._connection.execute(statement, values).rowcount
 
     def _done(self, before: datetime) -> Any:
         return or_(sessions.c.ended_at < before, sessions.c.expires_at < before)

@@ -1,8 +1,9 @@
 """Counters of the limits. Keys are digests: the table names neither addresses nor networks."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from usersvc.db.models import throttle
 from usersvc.db.types import insert_if_absent
@@ -10,6 +11,12 @@ from usersvc.repositories.purging import delete_some
 from usersvc.security.limits import Counter
 
 _COLUMNS = [throttle.c[name] for name in Counter.__dataclass_fields__]
+# Built once: to build them took longer than to run them. An UPDATE sets the columns that its values name.
+_SAME = throttle.c.kind == bindparam("b_kind"), throttle.c.key_digest == bindparam("b_key_digest")
+_FIND = select(*_COLUMNS).where(*_SAME)
+_HOLD = _FIND.with_for_update()
+_SAVE = update(throttle).where(*_SAME)
+_DELETE = delete(throttle).where(*_SAME)
 
 
 class Throttle:
@@ -17,7 +24,7 @@ class Throttle:
         self._connection = connection
 
     def find(self, kind: str, key_digest: bytes, *, at: datetime) -> Counter:
-        row = self._connection.execute(select(*_COLUMNS).where(*_same(kind, key_digest))).first()
+        row = self._connection.execute(_FIND, _same(kind, key_digest)).first()
         return Counter(*row) if row else Counter.new(at)
 
     def hold(self, kind: str, key_digest: bytes, *, at: datetime) -> Counter:
@@ -25,10 +32,9 @@ class Throttle:
 
         There must be a row to hold, so that two who are the first do not both find none.
         """
-        held = select(*_COLUMNS).where(*_same(kind, key_digest)).with_for_update()
         fresh = {"kind": kind, "key_digest": key_digest, **vars(Counter.new(at))}
         while True:
-            row = self._connection.execute(held).first()
+            row = self._connection.execute(_HOLD, _same(kind, key_digest)).first()
             if row:
                 return Counter(*row)
             # Where another one inserted it meanwhile, it may be purged or begun anew before it is held.
@@ -36,11 +42,10 @@ class Throttle:
 
     def save(self, kind: str, key_digest: bytes, counter: Counter) -> None:
         """Of a counter that is held."""
-        statement = update(throttle).where(*_same(kind, key_digest)).values(**vars(counter))
-        self._connection.execute(statement)
+        self._connection.execute(_SAVE, _same(kind, key_digest) | vars(counter))
 
     def delete(self, kind: str, key_digest: bytes) -> bool:
-        return self._connection.execute(delete(throttle).where(*_same(kind, key_digest))).rowcount == 1
+        return self._connection.execute(_DELETE, _same(kind, key_digest)).rowcount == 1
 
     def count_expired(self, at: datetime) -> int:
         counted = select(func.count()).select_from(throttle).where(throttle.c.expires_at <= at)
@@ -50,5 +55,5 @@ class Throttle:
         return len(delete_some(self._connection, throttle, throttle.c.expires_at <= at, limit=limit))
 
 
-def _same(kind: str, key_digest: bytes) -> tuple[ColumnElement[bool], ...]:
-    return throttle.c.kind == kind, throttle.c.key_digest == key_digest
+def _same(kind: str, key_digest: bytes) -> dict[str, Any]:
+    return {"b_kind": kind, "b_key_digest": key_digest}

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from usersvc.db.models import link_tokens, users
@@ -35,6 +35,16 @@ class User:
 
 
 COLUMNS = [users.c[name] for name in User.__dataclass_fields__]
+# Built once: to build them took longer than to run them. An UPDATE sets the columns that its values name.
+_BY_ID = select(*COLUMNS).where(users.c.id == bindparam("id"))
+_BY_EMAIL_KEY = select(*COLUMNS).where(users.c.email_key == bindparam("email_key"))
+_BY_USERNAME_KEY = select(*COLUMNS).where(
+    users.c.username_key == bindparam("username_key"), users.c.activated_at.is_not(None)
+)
+_HOLD = _BY_ID.with_for_update()
+_HOLD_BY_EMAIL_KEY = _BY_EMAIL_KEY.with_for_update()
+_UPDATE = update(users).where(users.c.id == bindparam("b_id"))
+_LOG_IN = _UPDATE.where(users.c.password_hash == bindparam("b_verified_hash"), users.c.status == "active")
 
 
 class Users:
@@ -42,21 +52,21 @@ class Users:
         self._connection = connection
 
     def by_id(self, user_id: UUID) -> User | None:
-        return self._one(users.c.id == user_id)
+        return self._one(_BY_ID, id=user_id)
 
     def by_email_key(self, email_key: str) -> User | None:
-        return self._one(users.c.email_key == email_key)
+        return self._one(_BY_EMAIL_KEY, email_key=email_key)
 
     def by_username_key(self, username_key: str) -> User | None:
         """Among the accounts that hold their username: those that were ever active."""
-        return self._one((users.c.username_key == username_key) & users.c.activated_at.is_not(None))
+        return self._one(_BY_USERNAME_KEY, username_key=username_key)
 
     def hold(self, user_id: UUID) -> User | None:
         """The account, which no other transaction changes before this one ends."""
-        return self._one(users.c.id == user_id, hold=True)
+        return self._one(_HOLD, id=user_id)
 
     def hold_by_email_key(self, email_key: str) -> User | None:
-        return self._one(users.c.email_key == email_key, hold=True)
+        return self._one(_HOLD_BY_EMAIL_KEY, email_key=email_key)
 
     def hold_active_admins(self) -> list[UUID]:
         """The active administrators, who stay so until this transaction ends unless it changes them.
@@ -168,16 +178,9 @@ class Users:
 
     def log_in(self, user_id: UUID, *, verified_hash: str, password_hash: str, at: datetime) -> bool:
         """Note a login. False where the password that was verified is no longer the account's."""
-        statement = (
-            update(users)
-            .where(
-                users.c.id == user_id,
-                users.c.password_hash == verified_hash,
-                users.c.status == "active",
-            )
-            .values(password_hash=password_hash, last_login_at=at)
-        )
-        return self._connection.execute(statement).rowcount == 1
+        values = {"password_hash": password_hash, "last_login_at": at}
+        which = {"b_id": user_id, "b_verified_hash": verified_hash}
+        return self._connection.execute(_LOG_IN, which | values).rowcount == 1
 
     def set_password(self, user: User, password_hash: str, *, verifies_email: bool, at: datetime) -> bool:
         """False where the account is not active any more, or its password is not that of `user`."""
@@ -238,13 +241,12 @@ class Users:
     def _is_free(self, username: str | None) -> bool:
         return username is None or self.by_username_key(username) is None
 
-    def _one(self, condition: Any, *, hold: bool = False) -> User | None:
-        found = select(*COLUMNS).where(condition)
-        row = self._connection.execute(found.with_for_update() if hold else found).first()
+    def _one(self, statement: Select[Any], **key: Any) -> User | None:
+        row = self._connection.execute(statement, key).first()
         return user_from(row) if row else None
 
     def _update(self, user_id: UUID, **values: Any) -> None:
-        self._connection.execute(update(users).where(users.c.id == user_id).values(values))
+        self._connection.execute(_UPDATE, {"b_id": user_id, **values})
 
 
 def _is_active_admin() -> tuple[Any, ...]:
