@@ -2,6 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, Self, get_args
 from uuid import UUID
 
@@ -38,12 +39,12 @@ class Actor:
     def signed_in(self, user_id: UUID, session_id: UUID) -> Self:
         return replace(self, kind="user", user_id=user_id, session_id=session_id)
 
-    @property
+    @cached_property
     def network(self) -> str | None:
         """The IPv4 address or the IPv6 /64 that the actor comes from; mapped addresses count as IPv4."""
         return self._network(64)
 
-    @property
+    @cached_property
     def wider_network(self) -> str | None:
         """The IPv6 /48, which one customer of a provider may have whole; None for IPv4."""
         network = self._network(48)
