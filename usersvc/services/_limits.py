@@ -32,11 +32,16 @@ class Limit:
 
     def take(self, tx: Tx) -> datetime | None:
         """Count one, if one more is allowed; else from when on it is."""
+        return self.take_and_look(tx)[0]
+
+    def take_and_look(self, tx: Tx) -> tuple[datetime | None, datetime | None]:
+        """As `take`; and from when on another one is allowed, None where now."""
         counter = self.hold(tx)
-        allowed_at = self.rule.allowed_at(counter, tx.now)
-        if allowed_at is None:
-            tx.throttle.save(self.kind, self.key, self.rule.counted(counter, tx.now))
-        return allowed_at
+        if allowed_at := self.rule.allowed_at(counter, tx.now):
+            return allowed_at, allowed_at
+        counted = self.rule.counted(counter, tx.now)
+        tx.throttle.save(self.kind, self.key, counted)
+        return None, self.rule.allowed_at(counted, tx.now)
 
     def hold(self, tx: Tx) -> Counter:
         """The counter, which nobody else counts on before this transaction ends."""

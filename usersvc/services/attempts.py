@@ -213,10 +213,10 @@ def _take(tx: Tx, attempt: Attempt) -> tuple[tuple[str, datetime], ...]:
     # Networks, pair, account: everybody holds counters in this order, so that none wait for each other.
     pauses = []
     for limit in (*attempt.limits.networks, attempt.limits.pair):
-        allowed_at = limit.take(tx)
+        allowed_at, until = limit.take_and_look(tx)
         if allowed_at:
             raise too_many(allowed_at, tx.now)
-        if until := limit.allowed_at(tx):
+        if until:
             pauses.append((limit.kind, until))
     rule, key = attempt.limits.account_rule, attempt.limits.account_key
     counter = tx.throttle.hold(_ACCOUNT, key, at=tx.now)
