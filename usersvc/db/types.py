@@ -49,12 +49,26 @@ def insert_if_absent(connection: Connection, table: Table, values: dict[str, Any
     return connection.execute(_insert_if_absent(connection.dialect.name, table, *on), values).rowcount == 1
 
 
+def insert_or_update(connection: Connection, table: Table, values: dict[str, Any], *, on: list[str]) -> None:
+    """Insert, or give the row with the same `on` columns these values."""
+    connection.execute(_insert_or_update(connection.dialect.name, table, *on), values)
+
+
 # Built once: to build them took longer than to run them.
 @cache
 def _insert_if_absent(dialect: str, table: Table, *on: str) -> Insert:
     statement: Insert = _insert(dialect, table).on_conflict_do_nothing(index_elements=on)
     # SQLAlchemy keeps the count of an INSERT only when asked to.
     return statement.execution_options(preserve_rowcount=True)
+
+
+@cache
+def _insert_or_update(dialect: str, table: Table, *on: str) -> Insert:
+    """Sets all columns that are not in `on`."""
+    statement = _insert(dialect, table)
+    given = {column.name: statement.excluded[column.name] for column in table.c if column.name not in on}
+    updated: Insert = statement.on_conflict_do_update(index_elements=on, set_=given)
+    return updated
 
 
 def _insert(dialect: str, table: Table) -> Any:

@@ -3,19 +3,18 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, select
 
 from usersvc.db.models import logins_from
-from usersvc.db.types import insert_if_absent
+from usersvc.db.types import insert_or_update
 from usersvc.repositories.purging import delete_some
 
-# Built once: to build them took longer than to run them.
-_SAME = (
-    logins_from.c.user_id == bindparam("b_user_id"),
-    logins_from.c.network_digest == bindparam("b_network_digest"),
+# Built once: to build it took longer than to run it.
+_KNOWS = select(logins_from.c.last_at).where(
+    logins_from.c.user_id == bindparam("user_id"),
+    logins_from.c.network_digest == bindparam("network_digest"),
+    logins_from.c.last_at >= bindparam("since"),
 )
-_KNOWS = select(logins_from.c.last_at).where(*_SAME, logins_from.c.last_at >= bindparam("since"))
-_UPDATE = update(logins_from).where(*_SAME)
 
 
 class KnownNetworks:
@@ -24,15 +23,12 @@ class KnownNetworks:
 
     def knows(self, user_id: UUID, network_digest: bytes, *, since: datetime) -> bool:
         """Whether the account has logged in from there since then."""
-        values = {"b_user_id": user_id, "b_network_digest": network_digest, "since": since}
+        values = {"user_id": user_id, "network_digest": network_digest, "since": since}
         return self._connection.execute(_KNOWS, values).first() is not None
 
     def remember(self, user_id: UUID, network_digest: bytes, *, at: datetime) -> None:
         row = {"user_id": user_id, "network_digest": network_digest, "last_at": at}
-        if insert_if_absent(self._connection, logins_from, row, on=["user_id", "network_digest"]):
-            return
-        values = {"b_user_id": user_id, "b_network_digest": network_digest, "last_at": at}
-        self._connection.execute(_UPDATE, values)
+        insert_or_update(self._connection, logins_from, row, on=["user_id", "network_digest"])
 
     def count_before(self, before: datetime) -> int:
         counted = select(func.count()).select_from(logins_from).where(logins_from.c.last_at < before)

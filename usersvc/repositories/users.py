@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, Row, and_, bindparam, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from usersvc.db.models import link_tokens, users
@@ -44,7 +44,9 @@ _BY_USERNAME_KEY = select(*COLUMNS).where(
 _HOLD = _BY_ID.with_for_update()
 _HOLD_BY_EMAIL_KEY = _BY_EMAIL_KEY.with_for_update()
 _UPDATE = update(users).where(users.c.id == bindparam("b_id"))
-_LOG_IN = _UPDATE.where(users.c.password_hash == bindparam("b_verified_hash"), users.c.status == "active")
+_LOG_IN = _UPDATE.where(
+    users.c.password_hash == bindparam("b_verified_hash"), users.c.status == "active"
+).returning(*COLUMNS)
 
 
 class Users:
@@ -176,11 +178,11 @@ class Users:
         """Make an account active that was so before, as it was."""
         self._update(user_id, status="active", deactivated_at=None, updated_at=at)
 
-    def log_in(self, user_id: UUID, *, verified_hash: str, password_hash: str, at: datetime) -> bool:
-        """Note a login. False where the password that was verified is no longer the account's."""
+    def log_in(self, user_id: UUID, *, verified_hash: str, password_hash: str, at: datetime) -> User | None:
+        """Note a login; the account as it is now. None where the verified password is no longer its own."""
         values = {"password_hash": password_hash, "last_login_at": at}
         which = {"b_id": user_id, "b_verified_hash": verified_hash}
-        return self._connection.execute(_LOG_IN, which | values).rowcount == 1
+        return self._one(_LOG_IN, **which, **values)
 
     def set_password(self, user: User, password_hash: str, *, verifies_email: bool, at: datetime) -> bool:
         """False where the account is not active any more, or its password is not that of `user`."""
@@ -241,8 +243,8 @@ class Users:
     def _is_free(self, username: str | None) -> bool:
         return username is None or self.by_username_key(username) is None
 
-    def _one(self, statement: Select[Any], **key: Any) -> User | None:
-        row = self._connection.execute(statement, key).first()
+    def _one(self, statement: Executable, **values: Any) -> User | None:
+        row = self._connection.execute(statement, values).first()
         return user_from(row) if row else None
 
     def _update(self, user_id: UUID, **values: Any) -> None:

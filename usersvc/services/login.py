@@ -53,15 +53,16 @@ def _enter(
     """Open the session of a login whose password was verified against `known_hash`."""
     with core.write() as tx:
         # What was verified is checked again: a reset in between makes this login one with a wrong password.
-        if not tx.users.log_in(user.id, verified_hash=known_hash, password_hash=password_hash, at=tx.now):
+        # Its role may have changed since, too.
+        entered = tx.users.log_in(user.id, verified_hash=known_hash, password_hash=password_hash, at=tx.now)
+        if entered is None:
             attempts.note_failure(core, tx, attempt, InvalidCredentials(), action=_FAILED)
             raise KeepWrites(InvalidCredentials())
-        user = tx.users.by_id(user.id) or user  # The role may have changed since.
         attempts.settle_success(core, tx, attempt)
-        attempts.remember_network(core, tx, user, actor)
-        session, rnd = _steps.open_session(core, tx, user, actor)
+        attempts.remember_network(core, tx, entered, actor)
+        session, rnd = _steps.open_session(core, tx, entered, actor)
         tx.audit(actor.signed_in(user.id, session.id), "user.logged_in", target=user.id)
-    return mint(core, user, session, rnd, at=tx.now)
+    return mint(core, entered, session, rnd, at=tx.now)
 
 
 @retried
