@@ -45,6 +45,7 @@ INDEXES = {
     "users": [
         ("email_key", True, None),
         ("username_key", True, "activated_at IS NOT NULL"),
+        ("username_key", False, None),
         ("created_at id", False, None),
         ("status registered_at", False, None),
         ("id", False, "role = 'admin' AND status = 'active'"),

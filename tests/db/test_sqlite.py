@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -22,14 +23,14 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.pool import Pool
 
 from tests.conftest import Make, settings_for
-from tests.factories import PASSWORD, STRANGER, an_admin, delivered, logged_in, token_in
+from tests.factories import OPERATOR, PASSWORD, STRANGER, active, an_admin, delivered, logged_in, token_in
 from usersvc.core import Core, build
 from usersvc.db import sqlite
 from usersvc.db.sqlite import FairLock, SqliteDatabase
 from usersvc.errors import DatabaseBusy, DatabaseUnavailable
 from usersvc.repositories.users import User
 from usersvc.security.secrets import new_id
-from usersvc.services import keys, maintenance, migration, registration, schema, sessions
+from usersvc.services import directory, keys, maintenance, migration, registration, schema, sessions
 from usersvc.services.actor import Actor
 
 # The other one has test_postgresql.py.
@@ -523,6 +524,7 @@ def test_r28_a_file_in_the_place_of_the_data_directory_is_refused(tmp_path: Path
 _READ_ONLY = """
 import json, os, sqlite3, sys
 from pathlib import Path
+from typing import Any
 from tests.conftest import settings_for
 from tests.db.test_sqlite import NOBODY, _attempts
 from usersvc.core import build
@@ -583,6 +585,7 @@ def test_r28_a_read_only_file_is_refused_and_stays_as_it_is(
 _DISK_FULL = """
 import json, resource, signal, sqlite3, sys
 from pathlib import Path
+from typing import Any
 from sqlalchemy import text
 from tests.conftest import settings_for
 from usersvc.core import build
@@ -686,3 +689,27 @@ def test_a_folder_may_have_any_name_and_the_file_is_in_it(tmp_path: Path, name: 
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
     assert stat.S_IMODE((tmp_path / name / "usersvc.db").stat().st_mode) == 0o600
     assert (tmp_path / name / "usersvc.db").stat().st_size > 0
+
+
+@pytest.mark.parametrize("sort", directory.SORTS)
+def test_a_search_reads_the_accounts_that_it_finds_and_no_others(core: Core, sort: directory.Sort) -> None:
+    active(core)
+    ran: list[tuple[str, Any]] = []
+
+    def note(_c: object, _cursor: object, statement: str, values: Any, *_: object) -> None:
+        if "FROM users" in statement:
+            ran.append((statement, values))
+
+    event.listen(core.database._reader, "before_cursor_execute", note)
+    directory.list_users(core, q="ada", sort=sort, actor=OPERATOR)
+    event.remove(core.database._reader, "before_cursor_execute", note)
+    with core.read() as tx:
+        plans = [
+            row[3]
+            for statement, values in ran
+            for row in tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+        ]
+    assert len(ran) == 2
+    assert any("uq_users_email_key (email_key>? AND email_key<?)" in step for step in plans)
+    assert any("ix_users_username_key (username_key>? AND username_key<?)" in step for step in plans)
+    assert [step for step in plans if step.startswith("SCAN users")] == []

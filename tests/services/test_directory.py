@@ -190,3 +190,16 @@ def test_a_page_is_read_off_an_index_wherever_it_begins(
         assert not [step for step in steps if "TEMP B-TREE" in step]
         assert index in steps[0]
     assert steps[0].startswith("SEARCH")
+
+
+@pytest.mark.parametrize("sort", directory.SORTS)
+@pytest.mark.parametrize("few", [3, 4, 5])
+def test_who_is_found_does_not_depend_on_how_many_are(
+    core: Core, monkeypatch: pytest.MonkeyPatch, few: int, sort: directory.Sort
+) -> None:
+    for name in ("bob", "ada", "abe", "eve", "amy", "ann"):
+        invited(core, f"{name}@example.org")
+    everybody = [name for name in _names(core, sort=sort) if name.startswith("a")]
+    monkeypatch.setattr("usersvc.repositories.directory._FEW", few)
+    assert _names(core, q="a", sort=sort, limit=3) == everybody
+    assert len(everybody) == 4

@@ -64,6 +64,8 @@ users = Table(
         unique=True,
         sqlite_where=text("activated_at IS NOT NULL"),
     ),
+    # For the search, which finds wishes too.
+    Index("ix_users_username_key", "username_key"),
     Index("ix_users_created_at_id", "created_at", "id"),
     Index("ix_users_status_registered_at", "status", "registered_at"),
     Index(
