@@ -1,4 +1,6 @@
-"""Indexes for the purge, which else looks at every session and every network, with the turn to write in its hand."""
+"""Indexes for the purge, which else looks at every session and network while it holds up all writers, and for
+the search by the beginning of a username.
+"""
 
 from alembic import op
 
@@ -11,8 +13,10 @@ depends_on = None
 def upgrade() -> None:
     op.create_index("ix_sessions_ended_at", "sessions", ["ended_at"])
     op.create_index("ix_logins_from_last_at", "logins_from", ["last_at"])
+    op.create_index("ix_users_username_key", "users", ["username_key"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_users_username_key", "users")
     op.drop_index("ix_logins_from_last_at", "logins_from")
     op.drop_index("ix_sessions_ended_at", "sessions")
