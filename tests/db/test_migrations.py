@@ -94,9 +94,13 @@ def _tables(core: Core) -> set[str]:
 
 
 def _rows(core: Core) -> dict[str, list[dict[str, object]]]:
+    """In the order of their keys: PostgreSQL may put a new row where an old one stood."""
     with core.read() as tx:
         return {
-            name: [dict(row._mapping) for row in tx.connection.execute(table.select())]
+            name: [
+                dict(row._mapping)
+                for row in tx.connection.execute(table.select().order_by(*table.primary_key.columns))
+            ]
             for name, table in models.metadata.tables.items()
         }
 

@@ -11,8 +11,11 @@ import time
 from types import FrameType
 from typing import Any
 
+# Commands load these two only where they need them; a server has them before anybody asks.
+import email_validator  # noqa: F401
 import uvicorn
 
+import usersvc.security.strength  # noqa: F401
 from usersvc import logs
 from usersvc.api.app import create_app
 from usersvc.api.protocol import Protocol, State

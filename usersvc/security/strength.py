@@ -1,13 +1,13 @@
 """How easy a password is to guess: apart from passwords.py because zxcvbn's lists are slow to load."""
 
 from zxcvbn import zxcvbn
-from zxcvbn.frequency_lists import FREQUENCY_LISTS
+from zxcvbn.matching import RANKED_DICTIONARIES
 
 from usersvc.errors import WeakPassword
 
 # zxcvbn's time grows with the square of the length, and it refuses more than 72 characters.
 _SHOWN_TO_ZXCVBN = 72
-_COMMON = frozenset(FREQUENCY_LISTS["passwords"])
+_COMMON = RANKED_DICTIONARIES["passwords"]
 _LEET = frozenset("4@8({[<369!1|0$5+7%2")
 _MOST_LEET = 8
 
