@@ -49,7 +49,8 @@ class Threads:
         self.ordinary = Pool("ordinary", 24)
         # More would only take turns at the interpreter.
         self.glances = Pool("glances", 2)
-        self.long_reads = Pool("long_reads", 4)
+        # Each takes the interpreter from everybody else for as long as it makes its rows.
+        self.long_reads = Pool("long_reads", 2)
 
     def of(self, kind: Kind) -> Pool:
         pool: Pool = getattr(self, kind)

@@ -137,12 +137,15 @@ class SqliteDatabase:
         return False
 
     def checkpoint(self, *, above_bytes: int) -> None:
-        """Move the write-ahead log into the database file and empty it, where it grew above this size.
+        """Move what the write-ahead log has into the database file; empty it, where it grew above this size.
 
-        SQLite does so by itself, but starts the log anew only when no reader looks into it; while much is
-        written among many readers it would grow and grow. Waits for readers a moment, and gives up: the
-        next call tries again.
+        SQLite moves it by itself, but in the commit of whoever makes it long, who waits for that; this holds
+        up nobody. It starts the log anew only when no reader looks into it; while much is written among many
+        readers it would grow and grow. To empty it waits for readers a moment, and gives up: the next call
+        tries again.
         """
+        with self.glancing() as connection:
+            _raw(connection).execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         log = self.path.with_name(f"{self.path.name}-wal")
         if not log.exists() or log.stat().st_size <= above_bytes or not self._lock.acquire(0):
             return
