@@ -200,10 +200,13 @@ def test_r16_away_is_told_at_once_and_the_first_one_after_that_gets_through(
 
 def test_r16_a_connection_that_is_ended_meanwhile_is_replaced(core: Core) -> None:
     active(core)
+    token = logged_in(core).access_token
+    authentication.authenticate(core, access_token=token, actor=STRANGER)
     with elsewhere(core) as other:
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         other.execute(text(others + "WHERE datname = current_database() AND pid <> pg_backend_pid()"))
     time.sleep(IDLE_SECONDS)
+    assert authentication.authenticate(core, access_token=token, actor=STRANGER)
     assert logged_in(core).access_token
 
 

@@ -106,9 +106,10 @@ class PostgreSqlDatabase:
             kept_at, connection = self._glancers.pop()
         except IndexError:
             return None
-        if time.monotonic() - kept_at < IDLE_SECONDS:
+        if time.monotonic() - kept_at < IDLE_SECONDS or self._lives(connection.connection.driver_connection):
             return connection
-        connection.close()  # It may be dead, as the pool finds out.
+        connection.invalidate()
+        connection.close()
         return None
 
     @contextmanager
@@ -149,11 +150,15 @@ class PostgreSqlDatabase:
         """One that lay idle may be dead: to ask each time would take as long as many a statement."""
         if time.monotonic() - record.info.get("back_at", math.inf) < IDLE_SECONDS:
             return
-        try:
-            self._engine.dialect.do_ping(driver)
-        except psycopg.Error:
+        if not self._lives(driver):
             # The others are as old: each is made anew when it is needed.
-            raise InvalidatePoolError from None
+            raise InvalidatePoolError
+
+    def _lives(self, driver: Any) -> bool:
+        try:
+            return self._engine.dialect.do_ping(driver)
+        except psycopg.Error:
+            return False
 
     def alone(self, connection: Connection) -> None:
         """Wait until no other process is here, and let none in before this transaction ends."""
