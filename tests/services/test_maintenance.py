@@ -2,11 +2,10 @@ import os
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import event, insert, text
+from sqlalchemy import insert, text
 
 from tests.conftest import Make
 from tests.factories import (
@@ -529,27 +528,3 @@ def _mail_file(core: Core) -> Path:
     delivery.deliver_due(core, owner="test")
     [path] = core.settings.mail_dir.iterdir()
     return path
-
-
-@pytest.mark.sqlite
-def test_what_is_to_go_is_found_by_an_index(core: Core) -> None:
-    """It is looked for with the turn to write in hand: to look at every row would hold up everybody."""
-    active(core)
-    logged_in(core)
-    ran: list[tuple[str, Any]] = []
-
-    def note(_connection: object, _cursor: object, statement: str, values: Any, *_: object) -> None:
-        if statement.startswith("SELECT") and "LIMIT" in statement:
-            ran.append((statement, values))
-
-    with core.write() as tx:
-        engine = tx.connection.engine
-    event.listen(engine, "before_cursor_execute", note)
-    purge(core)
-    event.remove(engine, "before_cursor_execute", note)
-    assert len(ran) == 7
-    # Links live for days at most, so that few stand that are not to go.
-    for statement, values in [one for one in ran if "FROM link_tokens" not in one[0]]:
-        with core.read() as tx:
-            plan = tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
-        assert not [row for row in plan if str(row[3]).startswith("SCAN")], statement

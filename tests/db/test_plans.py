@@ -1,0 +1,60 @@
+"""How SQLite finds rows: by an index, where a table may be long. test_postgresql.py asks PostgreSQL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from tests.factories import OPERATOR, active, logged_in
+from usersvc.core import Core
+from usersvc.services import directory, maintenance
+from usersvc.services.actor import Actor
+
+pytestmark = pytest.mark.sqlite
+
+
+@contextmanager
+def _noted(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
+    """The statements that are run meanwhile, with their values."""
+    ran: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, values: Any, *_: object) -> None:
+        ran.append((statement, values))
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield ran
+    event.remove(engine, "before_cursor_execute", note)
+
+
+def _plan(core: Core, statement: str, values: Any) -> list[str]:
+    with core.read() as tx:
+        steps = tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+        return [step[3] for step in steps]
+
+
+@pytest.mark.parametrize("sort", directory.SORTS)
+def test_a_search_reads_the_accounts_that_it_finds_and_no_others(core: Core, sort: directory.Sort) -> None:
+    active(core)
+    with _noted(core.database._reader) as ran:
+        directory.list_users(core, q="ada", sort=sort, actor=OPERATOR)
+    searches = [one for one in ran if "FROM users" in one[0]]
+    assert len(searches) == 2
+    plans = [step for one in searches for step in _plan(core, *one)]
+    assert any("uq_users_email_key (email_key>? AND email_key<?)" in step for step in plans)
+    assert any("ix_users_username_key (username_key>? AND username_key<?)" in step for step in plans)
+    assert [step for step in plans if step.startswith("SCAN users")] == []
+
+
+def test_what_is_to_go_is_found_by_an_index(core: Core) -> None:
+    """It is looked for with the turn to write in hand: to look at every row would hold up everybody."""
+    active(core)
+    logged_in(core)
+    with _noted(core.database._writer) as ran:
+        maintenance.purge(core, actor=Actor.job("purge"))
+    chosen = [one for one in ran if one[0].startswith("SELECT") and "LIMIT" in one[0]]
+    assert len(chosen) == 7
+    # Links live for days at most, so that few stand that are not to go.
+    for statement, values in [one for one in chosen if "FROM link_tokens" not in one[0]]:
+        assert not [step for step in _plan(core, statement, values) if step.startswith("SCAN")], statement
