@@ -13,7 +13,7 @@ from tests.torture import Plan, torture
 pytestmark = [
     pytest.mark.process,
     # What was begun is worked off: on a busy machine that takes longer than the killing.
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(600),
 ]
 
 PLAN = Plan(seconds=15, calm_seconds=6.5, settled=2)
