@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import DBAPIError
 
 from tests.conftest import Make, postgresql_values, settings_for
 from tests.database import elsewhere, run
@@ -23,6 +24,7 @@ from usersvc.db.postgresql import IDLE_SECONDS, PostgreSqlDatabase
 from usersvc.errors import DatabaseBusy, DatabaseUnavailable
 from usersvc.mail.transports import MemoryTransport
 from usersvc.repositories import audit as audit_entries
+from usersvc.repositories.sessions import BEARER
 from usersvc.services import (
     audit,
     authentication,
@@ -302,6 +304,16 @@ def test_the_address_that_is_shown_holds_no_password(url: str, shown: str) -> No
     assert PostgreSqlDatabase(url, Bounds()).address == shown
 
 
+def test_the_short_way_throws_a_broken_connection_away_too(core: Core) -> None:
+    account = active(core)
+    with pytest.raises(DBAPIError) as caught, core.database._glancer.connect() as connection:
+        connection.connection.driver_connection.close()
+        BEARER.first(connection, account.id)
+    assert caught.value.connection_invalidated
+    with core.glance() as tx:
+        assert tx.sessions.bearer(account.id) is None
+
+
 # -- indexes
 
 
@@ -323,11 +335,13 @@ def test_every_hot_query_is_served_by_an_index(core: Core) -> None:
         if " WHERE " in statement and not statement.startswith("INSERT"):
             ran.append((statement, values))
 
-    engines = (core.database._reader, core.database._writer, core.database._glancer)
+    engines = (core.database._reader, core.database._writer)
     for engine in engines:
         event.listen(engine, "before_cursor_execute", note)
-    pair = logged_in(core)
-    authentication.authenticate(core, access_token=pair.access_token, actor=STRANGER)
+    logged_in(core)
+    with core.read() as tx:
+        # Its own way to the driver makes no event.
+        tx.connection.execute(BEARER.statement, {"session_id": account.id})
     passwords.forgot(core, email=EMAIL, actor=STRANGER)
     delivered(core)
     for sort in directory.SORTS:

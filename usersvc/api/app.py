@@ -45,6 +45,8 @@ def create_app(core: Core, *, draining: Callable[[], bool] = lambda: False) -> A
         redoc_url=None,
         openapi_url="/openapi.json" if core.settings.server.docs else None,
         redirect_slashes=False,
+        # A provider that somebody installs around us would be sent the pages' queries, which hold tokens.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     counts = Counts(configuration.metrics_folder())
     core.hashing.observer = counts.hashing

@@ -6,6 +6,7 @@ multiprocess mode), so that whichever of them is asked answers for all.
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -101,12 +102,18 @@ class RequestCounts:
             buckets=_SECONDS,
             registry=registry,
         )
+        # All there are: to look one up among its labels takes as long as all the counting.
+        self._of = cache(self._labelled)
 
     def answered(self, *, method: str, route: str | None, status: int, seconds: float) -> None:
         """`route` is its template; None where no route of ours was found, or looked for."""
-        known = method if method in _METHODS else OTHER_METHOD
-        self._answered.labels(known, route or UNMATCHED, str(status)).inc()
-        self._durations.labels(known, route or UNMATCHED).observe(seconds)
+        counter, durations = self._of(method if method in _METHODS else OTHER_METHOD, route, status)
+        counter.inc()
+        durations.observe(seconds)
+
+    def _labelled(self, method: str, route: str | None, status: int) -> tuple[Counter, Histogram]:
+        labels = (method, route or UNMATCHED)
+        return self._answered.labels(*labels, str(status)), self._durations.labels(*labels)
 
 
 class LoginCounts:

@@ -162,4 +162,4 @@ def _token(bearer: BearerToken) -> str:
 
 def note_user(request: Request, user_id: object) -> None:
     """For the log line of the request."""
-    request.state.user_id = str(user_id)
+    request.scope["state"]["user_id"] = user_id

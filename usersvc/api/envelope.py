@@ -77,9 +77,9 @@ class Envelope:
         if scope["method"] == "HEAD":
             # Answered as GET; uvicorn, which keeps its own scope, leaves the body out.
             scope = {**scope, "method": "GET"}
-        state, answer = scope.setdefault("state", {}), _Answer()
+        state, answer, headers = scope.setdefault("state", {}), _Answer(), Headers(scope=scope)
         # One is there where the protocol has refused the rest of this request already.
-        request_id = state.setdefault("request_id", _accepted(Headers(scope=scope).get("x-request-id")))
+        request_id = state.setdefault("request_id", _accepted(headers.get("x-request-id")))
         state["answer"] = answer
         logs.bind_request(request_id)
 
@@ -99,7 +99,9 @@ class Envelope:
 
         try:
             # Before CORS: a preflight for a host that is not served here is none of ours either.
-            await (_host_refusal(scope, self._hosts) or self._inside)(scope, receive, send_with_headers)
+            await (_host_refusal(scope, headers, self._hosts) or self._inside)(
+                scope, receive, send_with_headers
+            )
         finally:
             self._count(scope, answer, begun)
             _log_line(scope, _status(scope, answer), begun)
@@ -147,9 +149,9 @@ def _with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
     )
 
 
-def _host_refusal(scope: Scope, allowed: Sequence[str]) -> Response | None:
+def _host_refusal(scope: Scope, headers: Headers, allowed: Sequence[str]) -> Response | None:
     """RFC 9112: exactly one Host. Probes call by an address, so what they ask is open to any."""
-    named = Headers(scope=scope).getlist("host")
+    named = headers.getlist("host")
     if len(named) > 1 or (not named and scope["http_version"] == "1.1"):
         return transport_failure(400)
     if not allowed or scope["path"] in _FOR_PROBES:
@@ -170,7 +172,7 @@ def _accepted(given: str | None) -> str:
 async def _checked(scope: Scope, receive: Receive) -> tuple[Response | None, Receive]:
     """A refusal, or where to receive the body from; uvicorn holds that to its Content-Length."""
     headers = Headers(scope=scope)
-    if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MOST_HEADER_BYTES:
+    if sum([len(name) + len(value) + 4 for name, value in scope["headers"]]) > MOST_HEADER_BYTES:
         return transport_failure(431), receive
     if _is_not_json(scope, headers):
         return transport_failure(415), receive
@@ -217,7 +219,7 @@ def _log_line(scope: Scope, status: int, begun: float) -> None:
     if not logs.tells_info():
         return
     route = scope.get("route")
-    state = scope.get("state", {})
+    user_id = scope["state"].get("user_id")
     _log.info(
         "request",
         method=scope["method"],
@@ -225,5 +227,5 @@ def _log_line(scope: Scope, status: int, begun: float) -> None:
         route=getattr(route, "path", scope["path"][:200]),
         status=status,
         ms=round((time.monotonic() - begun) * 1000, 1),
-        user_id=state.get("user_id"),
+        user_id=user_id and str(user_id),
     )

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Update, bindparam, func, insert, or_, select, update
 
 from usersvc.db.models import sessions, users
+from usersvc.db.prepared import Prepared
 from usersvc.repositories.purging import delete_some
 from usersvc.repositories.users import COLUMNS as USER_COLUMNS
 from usersvc.repositories.users import User, user_from
@@ -62,7 +63,7 @@ _WITH_USER = (
     .where(sessions.c.id == bindparam("session_id"))
 )
 _OF_SESSION = ("ended_at", "expires_at")
-_BEARER = (
+BEARER = Prepared(
     select(*[(sessions if name in _OF_SESSION else users).c[name] for name in Bearer.__dataclass_fields__])
     .join_from(sessions, users, sessions.c.user_id == users.c.id)
     .where(sessions.c.id == bindparam("session_id"))
@@ -91,7 +92,7 @@ class Sessions:
 
     def bearer(self, session_id: UUID) -> Bearer | None:
         """One read of one joined row."""
-        row = self._connection.execute(_BEARER, {"session_id": session_id}).first()
+        row = BEARER.first(self._connection, session_id)
         return Bearer(*row) if row else None
 
     def with_user(self, session_id: UUID) -> tuple[User, Session] | None:

@@ -1,7 +1,7 @@
 """Who acts, and what each role may do."""
 
 import ipaddress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Self, get_args
 from uuid import UUID
@@ -37,7 +37,7 @@ class Actor:
         return cls("job", name=name)
 
     def signed_in(self, user_id: UUID, session_id: UUID) -> Self:
-        return replace(self, kind="user", user_id=user_id, session_id=session_id)
+        return type(self)("user", user_id, session_id, self.name, self.ip, self.user_agent, self.request_id)
 
     @cached_property
     def network(self) -> str | None:
