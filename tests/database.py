@@ -1,6 +1,6 @@
 """The database behind a core's back, whichever it is: other processes, writes that fail, plans."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -60,15 +60,34 @@ def before_next_write(core: Core, sql: str, **values: object) -> Iterator[None]:
         with elsewhere(core) as other:
             assert other.execute(statement(sql, **values)).rowcount == 1
 
-    engine = core.database._writer
-    # On SQLite the beginning takes the lock, on PostgreSQL readers share the connections.
-    moment = "begin" if core.settings.on_postgresql else "checkout"
-    event.listen(engine, moment, interfere)
+    with _as_it_begins(core.database, interfere):
+        yield
+    assert happened, "nothing was written"
+
+
+@contextmanager
+def _as_it_begins(database: Any, interfere: Callable[..., None]) -> Iterator[None]:
+    if database.path is None:
+        event.listen(database._writer, "begin", interfere)
+        try:
+            yield
+        finally:
+            event.remove(database._writer, "begin", interfere)
+        return
+    # The beginning takes SQLite's lock; the turn in this process comes before.
+    lock = database._lock
+    acquire = lock.acquire
+
+    def acquired(timeout: float) -> bool:
+        got: bool = acquire(timeout)
+        interfere()
+        return got
+
+    lock.acquire = acquired
     try:
         yield
     finally:
-        event.remove(engine, moment, interfere)
-    assert happened, "nothing was written"
+        lock.acquire = acquire
 
 
 @contextmanager

@@ -308,7 +308,7 @@ def test_the_short_way_throws_a_broken_connection_away_too(core: Core) -> None:
     account = active(core)
     with pytest.raises(DBAPIError) as caught, core.database._glancer.connect() as connection:
         connection.connection.driver_connection.close()
-        BEARER.first(connection, account.id)
+        BEARER.first(connection, {"session_id": account.id})
     assert caught.value.connection_invalidated
     with core.glance() as tx:
         assert tx.sessions.bearer(account.id) is None

@@ -20,7 +20,7 @@ _WHOLE = select(users, sessions).join_from(sessions, users).where(users.c.id == 
 
 def _both(connection: Connection, user_id: UUID) -> list[tuple[Any, ...] | None]:
     found = connection.execute(_WHOLE, {"user_id": user_id}).first()
-    return [tuple(found) if found else None, Prepared(_WHOLE).first(connection, user_id)]
+    return [tuple(found) if found else None, Prepared(_WHOLE).first(connection, {"user_id": user_id})]
 
 
 def test_a_row_is_what_sqlalchemy_makes_of_it(core: Core) -> None:
@@ -46,7 +46,7 @@ def test_one_statement_serves_every_engine_that_asks(make_core: Make) -> None:
     logged_in(cores[0])
     for core in cores:
         with core.glance() as tx:
-            row = asked.first(tx.connection, account.id)
+            row = asked.first(tx.connection, {"user_id": account.id})
         assert row is not None
         assert row[0] == account.id
 
@@ -56,4 +56,4 @@ def test_what_the_database_refuses_is_an_error_of_sqlalchemys(core: Core) -> Non
         select(literal_column("nothing_of_this_name")).where(users.c.id == bindparam("user_id"))
     )
     with pytest.raises(DBAPIError, match="nothing_of_this_name"), core.read() as tx:
-        broken.first(tx.connection, new_id(tx.now))
+        broken.first(tx.connection, {"user_id": new_id(tx.now)})

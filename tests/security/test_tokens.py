@@ -313,13 +313,13 @@ def test_a73_a_refresh_key_is_used_with_exactly_its_own_algorithm(alg: str) -> N
 
 def test_a73_only_the_one_algorithm_of_the_key_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    real = jwt.decode
+    real = jwt.PyJWS.decode
 
-    def spy(token: str, key: Any, **more: Any) -> Any:
+    def spy(jws: jwt.PyJWS, token: str, key: Any, **more: Any) -> Any:
         asked.append((more["algorithms"], key))
-        return real(token, key, **more)
+        return real(jws, token, key, **more)
 
-    monkeypatch.setattr(jwt, "decode", spy)
+    monkeypatch.setattr(jwt.PyJWS, "decode", spy)
     read(access())
     TOKENS.read_refresh(refresh())
     assert [algorithms for algorithms, _ in asked] == [["ES256"], ["HS256"]]

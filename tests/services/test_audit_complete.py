@@ -152,22 +152,24 @@ def watching(core: Core) -> Iterator[list[Written]]:
     def begin(connection: Connection) -> None:
         nonlocal changes
         changes = _changes(connection)
+        # Not all statements go through SQLAlchemy.
+        _driver(connection).set_trace_callback(note)
 
-    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
+    def note(statement: str) -> None:
         if found := re.match(r"\s*(?:INSERT INTO|UPDATE|DELETE FROM) (\w+)", statement):
             current.setdefault("now", Written(_opener())).tables.add(found[1])
 
     def commit(connection: Connection) -> None:
         if _changes(connection) > changes:
             committed.append(current["now"])
-        current.clear()
+        rollback(connection)
 
-    def rollback(_c: object) -> None:
+    def rollback(connection: Connection) -> None:
+        _driver(connection).set_trace_callback(None)
         current.clear()
 
     listeners: list[tuple[str, Any]] = [
         ("begin", begin),
-        ("before_cursor_execute", note),
         ("commit", commit),
         ("rollback", rollback),
     ]
@@ -179,9 +181,13 @@ def watching(core: Core) -> Iterator[list[Written]]:
 
 
 def _changes(connection: Connection) -> int:
+    return _driver(connection).total_changes
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
     raw = connection.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
-    return raw.total_changes
+    return raw
 
 
 def _opener() -> str:

@@ -81,6 +81,7 @@ class SqliteDatabase:
         self._glancer = _engine(path, pool_size=_READERS, prepare=_prepare_reader)
         self._glancers: deque[Connection] = deque()
         self._writer = _engine(path, pool_size=1, prepare=_prepare_writer, begin="BEGIN IMMEDIATE")
+        self._kept_writer: Connection | None = None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -114,17 +115,36 @@ class SqliteDatabase:
         than `wait` seconds; DatabaseUnavailable where the file cannot be written.
         """
         deadline = time.monotonic() + wait
+        with self._turn(wait), _facts(), self._the_writer() as connection:
+            self._require_the_same_file()
+            left = max(0, int((deadline - time.monotonic()) * 1000))
+            _raw(connection).execute(f"PRAGMA busy_timeout = {left}")
+            connection.begin()
+            yield connection
+
+    @contextmanager
+    def _turn(self, wait: float) -> Iterator[None]:
         if not self._lock.acquire(wait):
             raise DatabaseBusy(retry_after=1)
         try:
-            with _facts(), self._writer.connect() as connection:
-                self._require_the_same_file()
-                left = max(0, int((deadline - time.monotonic()) * 1000))
-                _raw(connection).execute(f"PRAGMA busy_timeout = {left}")
-                connection.begin()
-                yield connection
+            yield
         finally:
             self._lock.release()
+
+    @contextmanager
+    def _the_writer(self) -> Iterator[Connection]:
+        """For who holds the lock. Not given back to the pool in between, as in `glancing`."""
+        connection = self._kept_writer or self._writer.connect()
+        self._kept_writer = None
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        if connection.in_transaction():
+            connection.close()  # which takes back what was not committed
+        else:
+            self._kept_writer = connection
 
     def alone(self, connection: Connection) -> None:
         """Who writes is alone already."""
@@ -150,7 +170,7 @@ class SqliteDatabase:
         if not log.exists() or log.stat().st_size <= above_bytes or not self._lock.acquire(0):
             return
         try:
-            with _facts(), self._writer.connect() as connection:
+            with _facts(), self._the_writer() as connection:
                 _raw(connection).execute(f"PRAGMA busy_timeout = {_CHECKPOINT_WAIT_MS}")
                 _raw(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
@@ -168,7 +188,7 @@ class SqliteDatabase:
         """Make the database file, readable by its owner alone, and switch it to WAL; safe to repeat."""
         with _facts():
             _touch(self.path)
-            with self._writer.connect() as connection:
+            with self._turn(WRITE_WAIT_SECONDS), self._the_writer() as connection:
                 _switch_to_wal(_raw(connection))
 
     def _require_the_same_file(self) -> None:
@@ -186,6 +206,9 @@ class SqliteDatabase:
     def close(self) -> None:
         while self._glancers:
             self._glancers.pop().close()
+        if self._kept_writer:
+            self._kept_writer.close()
+            self._kept_writer = None
         self._glancer.dispose()
         self._reader.dispose()
         self._writer.dispose()
@@ -220,7 +243,7 @@ def _engine(
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
         if begin:
-            connection.exec_driver_sql(begin)
+            _raw(connection).execute(begin)
 
     return engine
 

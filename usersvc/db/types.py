@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.types import TypeEngine
 
+from usersvc.db.prepared import Prepared
 from usersvc.errors import DatabaseBusy, DatabaseUnavailable, DomainError
 
 # For a turn to write, or for what another transaction holds.
@@ -46,7 +47,7 @@ def insert_if_absent(connection: Connection, table: Table, values: dict[str, Any
 
     Unlike insert-and-catch it does not kill a transaction on PostgreSQL.
     """
-    return connection.execute(_insert_if_absent(connection.dialect.name, table, *on), values).rowcount == 1
+    return _insert_if_absent(connection.dialect.name, table, *on).rowcount(connection, values) == 1
 
 
 def insert_or_update(connection: Connection, table: Table, values: dict[str, Any], *, on: list[str]) -> None:
@@ -56,10 +57,8 @@ def insert_or_update(connection: Connection, table: Table, values: dict[str, Any
 
 # Built once: to build them took longer than to run them.
 @cache
-def _insert_if_absent(dialect: str, table: Table, *on: str) -> Insert:
-    statement: Insert = _insert(dialect, table).on_conflict_do_nothing(index_elements=on)
-    # SQLAlchemy keeps the count of an INSERT only when asked to.
-    return statement.execution_options(preserve_rowcount=True)
+def _insert_if_absent(dialect: str, table: Table, *on: str) -> Prepared:
+    return Prepared(_insert(dialect, table).on_conflict_do_nothing(index_elements=on))
 
 
 @cache

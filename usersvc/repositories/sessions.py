@@ -57,7 +57,7 @@ class Bearer:
 
 _COLUMNS = [sessions.c[name] for name in Session.__dataclass_fields__]
 # Built once: to build them took longer than to run them. An UPDATE sets the columns that its values name.
-_WITH_USER = (
+_WITH_USER = Prepared(
     select(*USER_COLUMNS, *_COLUMNS)
     .join_from(sessions, users, sessions.c.user_id == users.c.id)
     .where(sessions.c.id == bindparam("session_id"))
@@ -77,7 +77,7 @@ _LIVING = (
     .where(*_OF_USER, _IS_OPEN)
     .order_by(sessions.c.last_used_at.desc(), sessions.c.id.desc())
 )
-_ROTATE = update(sessions).where(_IS_IT, sessions.c.seq == bindparam("b_seq"), _IS_OPEN)
+_ROTATE = Prepared(update(sessions).where(_IS_IT, sessions.c.seq == bindparam("b_seq"), _IS_OPEN))
 _ANY_END = update(sessions).where(_IS_OPEN)
 _END = _ANY_END.where(_IS_IT)
 _END_ONE_OF = _ANY_END.where(_IS_IT, *_OF_USER)
@@ -92,12 +92,12 @@ class Sessions:
 
     def bearer(self, session_id: UUID) -> Bearer | None:
         """One read of one joined row."""
-        row = BEARER.first(self._connection, session_id)
+        row = BEARER.first(self._connection, {"session_id": session_id})
         return Bearer(*row) if row else None
 
     def with_user(self, session_id: UUID) -> tuple[User, Session] | None:
         """The session and whose it is, whole."""
-        row = self._connection.execute(_WITH_USER, {"session_id": session_id}).first()
+        row = _WITH_USER.first(self._connection, {"session_id": session_id})
         return (user_from(row), Session(*row[len(USER_COLUMNS) :])) if row else None
 
     def living(self, user_id: UUID, *, at: datetime) -> list[Session]:
@@ -111,7 +111,7 @@ class Sessions:
     def rotate(self, session_id: UUID, *, seq: int, at: datetime, expires_at: datetime) -> bool:
         """Take the step from `seq` to the next one; of several who try, one gets True."""
         values = {"seq": seq + 1, "rotated_at": at, "last_used_at": at, "expires_at": expires_at}
-        return self._connection.execute(_ROTATE, {"b_id": session_id, "b_seq": seq, **values}).rowcount == 1
+        return _ROTATE.rowcount(self._connection, {"b_id": session_id, "b_seq": seq, **values}) == 1
 
     def end(self, session_id: UUID, reason: str, *, at: datetime) -> bool:
         return self._end(_END, reason, at, b_id=session_id) == 1

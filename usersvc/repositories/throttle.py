@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from usersvc.db.models import throttle
+from usersvc.db.prepared import Prepared
 from usersvc.db.types import insert_if_absent
 from usersvc.repositories.purging import delete_some
 from usersvc.security.limits import Counter
@@ -13,9 +14,10 @@ from usersvc.security.limits import Counter
 _COLUMNS = [throttle.c[name] for name in Counter.__dataclass_fields__]
 # Built once: to build them took longer than to run them. An UPDATE sets the columns that its values name.
 _SAME = throttle.c.kind == bindparam("b_kind"), throttle.c.key_digest == bindparam("b_key_digest")
-_FIND = select(*_COLUMNS).where(*_SAME)
-_HOLD = _FIND.with_for_update()
-_SAVE = update(throttle).where(*_SAME)
+_FOUND = select(*_COLUMNS).where(*_SAME)
+_FIND = Prepared(_FOUND)
+_HOLD = Prepared(_FOUND.with_for_update())
+_SAVE = Prepared(update(throttle).where(*_SAME))
 _DELETE = delete(throttle).where(*_SAME)
 
 
@@ -24,7 +26,7 @@ class Throttle:
         self._connection = connection
 
     def find(self, kind: str, key_digest: bytes, *, at: datetime) -> Counter:
-        row = self._connection.execute(_FIND, _same(kind, key_digest)).first()
+        row = _FIND.first(self._connection, _same(kind, key_digest))
         return Counter(*row) if row else Counter.new(at)
 
     def hold(self, kind: str, key_digest: bytes, *, at: datetime) -> Counter:
@@ -32,17 +34,19 @@ class Throttle:
 
         There must be a row to hold, so that two who are the first do not both find none.
         """
-        fresh = {"kind": kind, "key_digest": key_digest, **vars(Counter.new(at))}
+        fresh = Counter.new(at)
+        values = {"kind": kind, "key_digest": key_digest, **vars(fresh)}
         while True:
-            row = self._connection.execute(_HOLD, _same(kind, key_digest)).first()
+            row = _HOLD.first(self._connection, _same(kind, key_digest))
             if row:
                 return Counter(*row)
             # Where another one inserted it meanwhile, it may be purged or begun anew before it is held.
-            insert_if_absent(self._connection, throttle, fresh, on=["kind", "key_digest"])
+            if insert_if_absent(self._connection, throttle, values, on=["kind", "key_digest"]):
+                return fresh
 
     def save(self, kind: str, key_digest: bytes, counter: Counter) -> None:
         """Of a counter that is held."""
-        self._connection.execute(_SAVE, _same(kind, key_digest) | vars(counter))
+        _SAVE.rowcount(self._connection, _same(kind, key_digest) | vars(counter))
 
     def delete(self, kind: str, key_digest: bytes) -> bool:
         return self._connection.execute(_DELETE, _same(kind, key_digest)).rowcount == 1

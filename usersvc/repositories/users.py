@@ -1,11 +1,12 @@
 """Accounts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Executable, Row, and_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, and_, bindparam, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from usersvc.db.models import link_tokens, users
@@ -255,6 +256,6 @@ def _is_active_admin() -> tuple[Any, ...]:
     return users.c.role == "admin", users.c.status == "active"
 
 
-def user_from(row: Row[Any]) -> User:
+def user_from(row: Sequence[Any]) -> User:
     """A user out of a row whose first columns are COLUMNS."""
     return User(*row[: len(COLUMNS)])

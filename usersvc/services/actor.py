@@ -60,5 +60,6 @@ class Actor:
         if isinstance(address, ipaddress.IPv6Address):
             if address.ipv4_mapped:
                 return str(address.ipv4_mapped)
-            return str(ipaddress.ip_network((address, prefix), strict=False))
+            shift = 128 - prefix
+            return f"{ipaddress.IPv6Address(int(address) >> shift << shift)}/{prefix}"
         return str(address)
