@@ -68,6 +68,7 @@ users = Table(
     Index("ix_users_username_key", "username_key"),
     Index("ix_users_created_at_id", "created_at", "id"),
     Index("ix_users_status_registered_at", "status", "registered_at"),
+    Index("ix_users_invited_at", "invited_at", sqlite_where=text("status = 'invited'")),
     Index(
         "ix_users_active_admins",
         "id",
