@@ -20,7 +20,7 @@ from usersvc.security.secrets import new_id
 
 # A step that does not come within so long is tried another time.
 _STEP_SECONDS = 10
-# In times of what was asked for: as long again is looked for those that met nobody.
+# For ways that met nobody there is so many times as long as was asked for.
 _PATIENCE = 10
 # More than two batches of a purge.
 _ABANDONED = 500
