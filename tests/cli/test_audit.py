@@ -7,7 +7,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import event, insert
+from sqlalchemy.pool import Pool
 
 from tests import database
 from tests.cli.conftest import Run
@@ -151,6 +152,29 @@ def test_a_bad_filter_is_named(run: Run, ada: str, arguments: list[str], code: i
 
 def test_there_is_nothing_to_read_without_a_database(run: Run) -> None:
     assert "run `usersvc migrate`" in run("audit", code=8).stderr
+
+
+@pytest.mark.parametrize("which", [1, 2])
+def test_ctrl_c_lets_the_look_in_hand_be_finished(
+    run: Run, ada: str, which: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where it comes as a connection is given back: SQLAlchemy would log what interrupts it there."""
+    before = signal.getsignal(signal.SIGINT)
+    resets = count(1)
+
+    def interrupt(*_: object) -> None:
+        if signal.getsignal(signal.SIGINT) != before and next(resets) == which:
+            signal.raise_signal(signal.SIGINT)
+
+    event.listen(Pool, "reset", interrupt)
+    try:
+        shown = run("audit", "--follow", "--json", "--since", "1h", "--target", ada).stdout.splitlines()
+    finally:
+        event.remove(Pool, "reset", interrupt)
+    assert [json.loads(line)["action"] for line in shown] == ["user.created", "user.login_failed"]
+    assert next(resets) > which
+    assert signal.getsignal(signal.SIGINT) == before
+    assert caplog.records == []
 
 
 @pytest.mark.process

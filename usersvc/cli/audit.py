@@ -19,12 +19,15 @@ from usersvc.errors import UserNotFound
 from usersvc.services import accounts
 from usersvc.services.actor import KINDS
 from usersvc.services.audit import ACTIONS, MOST, Entry, Filters, follow, is_known, list_entries
+from usersvc.stopping import Stop
 
 _COLUMNS = ["at", "actor", "action", "target", "outcome", "ip"]
 # Of lines that are printed before it is known what comes.
 _WIDTHS = [20, 24, 28, 24, 19, 0]
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _POLL_SECONDS = 1.0
+# How soon Ctrl+C ends the pause between two looks.
+_NAP_SECONDS = 0.05
 
 
 def _time(text: str) -> datetime:
@@ -112,17 +115,28 @@ def _entries(core: Core, filters: Filters) -> Iterator[Entry]:
 
 
 def _follow(core: Core, filters: Filters, as_json: bool) -> None:
+    """Until Ctrl+C, which lets the look in hand be finished; the second one ends at once.
+
+    An exception out of nowhere would break off SQLAlchemy as it tidies up, which it logs with a traceback.
+    """
     as_row = _as_rows(core)
-    try:
+    stop = Stop()
+    with stop.listening_to_ctrl_c():
         if not as_json:
             print_row(_COLUMNS, _WIDTHS)
         for news in follow(core, filters=filters, actor=operator()):
             for entry in news:
                 print_json_line(vars(entry)) if as_json else print_row(as_row(entry), _WIDTHS)
             if not news:
-                time.sleep(_POLL_SECONDS)
-    except KeyboardInterrupt:
-        return
+                _pause(stop)
+            if stop.asked:
+                return
+
+
+def _pause(stop: Stop) -> None:
+    until = time.monotonic() + _POLL_SECONDS
+    while not stop.asked and time.monotonic() < until:
+        time.sleep(_NAP_SECONDS)
 
 
 def _as_rows(core: Core) -> Callable[[Entry], list[str]]:
