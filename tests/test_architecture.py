@@ -40,6 +40,10 @@ def _is_attribute(owner: str, name: str) -> Callable[[ast.AST], bool]:
     return matches
 
 
+def _asks(node: ast.AST) -> bool:
+    return _is_attribute("typer", "prompt")(node) or _is_attribute("typer", "confirm")(node)
+
+
 def _imports_inside_functions(node: ast.AST) -> bool:
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return False
@@ -70,6 +74,7 @@ RULES: dict[str, tuple[Callable[[ast.AST], bool], list[str]]] = {
     "commits stand in core.py": (_calls("commit"), ["core.py"]),
     "rollbacks stand in core.py": (_calls("rollback"), ["core.py"]),
     # serving.py: of a selector, not of SQL.
+    "questions at a terminal take Ctrl+C": (_asks, ["cli/asking.py"]),
     "SQL is built in repositories/ and db/": (_calls("select"), ["repositories/", "db/", "api/serving.py"]),
     # storages.py, postgresql_queue.py: Huey's own tables. worker.py: of a task, not of SQL.
     "SQL is run in repositories/ and db/": (
@@ -85,6 +90,7 @@ RULES: dict[str, tuple[Callable[[ast.AST], bool], list[str]]] = {
     "imports stand at the top": (
         _imports_inside_functions,
         [
+            "__main__.py",  # all: Ctrl+C is heard while they are imported
             "cli/server.py",  # the web stack and the queue
             "cli/doctor.py",  # the queue
             "core.py",  # Jinja, where a mail is rendered
@@ -127,6 +133,7 @@ def test_the_code_keeps_the_rule(rule: str) -> None:
 BROKEN = {
     "commits stand in core.py": "connection.commit()",
     "rollbacks stand in core.py": "tx.rollback()",
+    "questions at a terminal take Ctrl+C": "typer.confirm('Sure?')",
     "SQL is built in repositories/ and db/": "q = select(users)",
     "SQL is run in repositories/ and db/": "connection.execute(q)",
     "the environment is read in configuration.py": "x = os.environ['X']",

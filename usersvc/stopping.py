@@ -2,8 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
@@ -26,15 +25,6 @@ class Stop:
         """Hear SIGTERM and SIGINT from now on. Main thread only."""
         for signum in SIGNALS:
             signal.signal(signum, self.hear)
-
-    @contextmanager
-    def listening_to_ctrl_c(self) -> Iterator[None]:
-        """Hear SIGINT meanwhile, instead of who heard it before. Main thread only."""
-        before = signal.signal(signal.SIGINT, self.hear)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
 
     def hear(self, signum: int, _frame: FrameType | None = None) -> None:
         again, self.asked = self.asked, True

@@ -1,8 +1,11 @@
 """What stands between a person and a command: a real terminal, help, versions, exit codes."""
 
+import contextlib
 import io
 import json
 import os
+import signal
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -75,6 +78,43 @@ def test_ctrl_c_at_a_question_changes_nothing_and_exits_with_1(tmp_path: Path) -
     assert "Aborted!" in shown
     assert "Traceback" not in shown
     assert "root@example.org" not in usersvc.run("list-users").stdout
+
+
+@pytest.mark.process
+def test_ctrl_c_ends_a_command_at_once_and_without_a_word_already_while_it_is_imported(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import signal, sys\n"
+        "from usersvc.__main__ import main\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer':\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "main()\n"
+    )
+    found = subprocess.run(
+        [USERSVC[0], "-c", code], cwd=tmp_path, capture_output=True, timeout=60, check=False
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (-signal.SIGINT, b"", b"")
+
+
+@pytest.mark.process
+def test_ctrl_c_ends_a_progress_bar_at_once_and_leaves_the_cursor(tmp_path: Path) -> None:
+    """While it waits for its turn to write, inside of SQLite."""
+    usersvc = Usersvc(tmp_path)
+    usersvc.run("migrate")
+    with contextlib.closing(sqlite3.connect(usersvc.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        terminal = _on_a_terminal(usersvc, "purge-tokens")
+        terminal.expect_exact("Purging")
+        terminal.sendintr()
+        _, shown = _end(terminal)
+    assert terminal.signalstatus == signal.SIGINT
+    assert "Traceback" not in shown
+    assert "\x1b[?25l" not in terminal.before + shown
 
 
 @pytest.mark.process

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import typer
 
+from usersvc.cli import ctrl_c
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_json_line, print_json_list, print_row, print_table, shown
 from usersvc.clock import Clock
@@ -115,13 +116,10 @@ def _entries(core: Core, filters: Filters) -> Iterator[Entry]:
 
 
 def _follow(core: Core, filters: Filters, as_json: bool) -> None:
-    """Until Ctrl+C, which lets the look in hand be finished; the second one ends at once.
-
-    An exception out of nowhere would break off SQLAlchemy as it tidies up, which it logs with a traceback.
-    """
+    """Until Ctrl+C, which lets the look in hand be finished; the second one ends at once."""
     as_row = _as_rows(core)
     stop = Stop()
-    with stop.listening_to_ctrl_c():
+    with ctrl_c.heard_by(stop.hear):
         if not as_json:
             print_row(_COLUMNS, _WIDTHS)
         for news in follow(core, filters=filters, actor=operator()):

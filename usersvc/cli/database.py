@@ -15,6 +15,7 @@ from rich.progress import (
 from rich.text import Text
 
 from usersvc import logs
+from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import (
     core_on,
     load_settings,
@@ -114,7 +115,7 @@ def copy_database(
         plan = copying.plan(old, new)
         _warn(plan)
         if not yes:
-            typer.confirm(f"Copy {max(0, plan.rows - plan.done)} rows?", abort=True, err=True)
+            require_yes(f"Copy {max(0, plan.rows - plan.done)} rows?", err=True)
         make_copy_ready(new, plan.mark)
         tables = _copy(old, new, plan)
         addresses = {"from": old.database.address, "to": new.database.address}

@@ -21,11 +21,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Who = Annotated[str, typer.Argument(metavar="USER", help="E-mail address, username or id.")]
 
 
+class _Console(Console):
+    def show_cursor(self, show: bool = True) -> bool:
+        """Whatever is asked: whoever ends a progress bar by Ctrl+C would be left without one."""
+        return False
+
+
 def console(*, err: bool = False) -> Console:
     """Without colour and without broken lines where the output is piped."""
     stream = sys.stderr if err else sys.stdout
     piped = not stream.isatty()
-    return Console(file=stream, highlight=False, soft_wrap=piped, width=_UNBROKEN if piped else None)
+    return _Console(file=stream, highlight=False, soft_wrap=piped, width=_UNBROKEN if piped else None)
 
 
 def print_json(document: Any) -> None:

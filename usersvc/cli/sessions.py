@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, Who, print_json, print_table, shown
 from usersvc.services import accounts
@@ -32,6 +33,6 @@ def revoke_sessions(
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         if not yes:
-            typer.confirm(f"End all sessions of {account.email}?", abort=True)
+            require_yes(f"End all sessions of {account.email}?")
         ended = all_sessions.revoke_all(core, user_id=account.id, actor=operator())
     typer.echo(f"Ended {ended} session{'' if ended == 1 else 's'} of {account.email}.")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from usersvc.cli.asking import ask_new_password, require_yes
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, Who, print_json, print_table, shown
 from usersvc.services import accounts, first_admin, login
@@ -38,7 +39,7 @@ def create_admin(
             return
         if plan.existing and not yes:
             _require_an_answer(password_stdin)
-            typer.confirm(f"Make {plan.email} ({plan.existing.status}) an administrator?", abort=True)
+            require_yes(f"Make {plan.email} ({plan.existing.status}) an administrator?")
         password = _ask_password(password_stdin) if plan.needs_password else None
         made = first_admin.create_admin(
             core, email=email, password=password, username=username, actor=operator()
@@ -76,5 +77,4 @@ def _ask_password(from_stdin: bool) -> str:
         return sys.stdin.readline().rstrip("\r\n")
     if not sys.stdin.isatty():
         raise typer.BadParameter("There is no terminal to ask on: use --password-stdin.")
-    password: str = typer.prompt("Password", hide_input=True, confirmation_prompt="Repeat password")
-    return password
+    return ask_new_password()
