@@ -42,6 +42,7 @@ from usersvc.services import (
     first_admin,
     health,
     invitations,
+    key_rotation,
     keys,
     login,
     maintenance,
@@ -50,6 +51,7 @@ from usersvc.services import (
     passwords,
     registration,
     requests,
+    secret_rotation,
     sessions,
     watching,
 )
@@ -637,6 +639,49 @@ def make_the_keys(w: World) -> Iterator[None]:
     keys.open_ring(w.core)
 
 
+_ROTATED = ["key.retired | operator tester |  | ok", "key.created | operator tester |  | ok"]
+
+
+@told(key_rotation.rotate, *_ROTATED)
+def rotate_a_key(w: World) -> Iterator[None]:
+    yield
+    key_rotation.rotate(w.core, uses=[keys.Use.LINK], actor=OPERATOR)
+
+
+@told(
+    key_rotation.rotate_due, *[event.replace("operator tester", "job rotate_keys") for event in _ROTATED * 4]
+)
+def rotate_keys_by_the_clock(w: World) -> Iterator[None]:
+    w.core = w.make_core(tokens__rotation_days=30)
+    w.clock.move(days=31)
+    yield
+    key_rotation.rotate_due(w.core, actor=Actor.job("rotate_keys"))
+
+
+@told(key_rotation.retire, "key.refused | operator tester |  | ok", _ROTATED[1])
+def retire_a_key(w: World) -> Iterator[None]:
+    [kid, *_] = [key.kid for key in w.core.key_ring.keys]
+    yield
+    key_rotation.retire(w.core, kid=kid, actor=OPERATOR)
+
+
+@told(secret_rotation.rotate_secret, "secret.rotated | operator tester |  | ok")
+def replace_the_secret_key(w: World) -> Iterator[None]:
+    yield
+    secret_rotation.rotate_secret(w.core, actor=OPERATOR)
+
+
+@told(
+    secret_rotation.rotate_secret,
+    *["key.refused | operator tester |  | ok"] * len(keys.Use),
+    *[_ROTATED[1]] * len(keys.Use),
+    "secret.rotated | operator tester |  | ok",
+)
+def replace_a_secret_key_that_others_have_seen(w: World) -> Iterator[None]:
+    yield
+    secret_rotation.rotate_secret(w.core, compromised=True, actor=OPERATOR)
+
+
 @told(health.beat)
 def give_a_sign_of_life(w: World) -> Iterator[None]:
     yield
@@ -659,12 +704,14 @@ def look_for_workers(w: World) -> Iterator[None]:
     maintenance.purge,
     "user.purged | job purge_expired | bob | ok",
     "audit.purged | job purge_expired |  | ok",
+    "key.deleted | job purge_expired |  | ok",
     "data.purged | job purge_expired |  | ok",
 )
 def purge(w: World) -> Iterator[None]:
     """Something of each kind."""
     active(w.core)
     logged_in(w.core)
+    key_rotation.rotate(w.core, uses=[keys.Use.CURSOR], actor=OPERATOR)
     w.clock.move(days=500)
     mails.queue(w.core)
     delivered(w.core)

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +23,10 @@ def b64(data: bytes) -> str:
 
 def unb64(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def newest(ring: KeyRing, use: Use) -> Key:
+    return ring.current(use, datetime.max.replace(tzinfo=UTC))
 
 
 def signing(key: Key) -> Sign:
@@ -54,16 +59,16 @@ def resigned(ring: KeyRing, use: Use, token: str, *, without: str = "", **claims
     """The same token with other claims, signed with our own key, as if we had made it."""
     header, found = parts_of(token)
     made = {name: value for name, value in {**found, **claims}.items() if name != without}
-    return forged(header, made, signing(ring.current(use)))
+    return forged(header, made, signing(newest(ring, use)))
 
 
 def forgeries(ring: KeyRing, use: Use, token: str) -> dict[str, str]:
     """Whatever can be made of a good token that is none any more, by what is wrong with it."""
-    key, stranger = ring.current(use), make_key(use)
+    key, stranger = newest(ring, use), make_key(use)
     header, claims = parts_of(token)
     head, body, signature = token.split(".")
     sign, edited = signing(key), {**claims, "sub": str(uuid4())}
-    published = ring.current(Use.ACCESS)
+    published = newest(ring, Use.ACCESS)
 
     def headed(**changed: Any) -> str:
         return forged({**header, **changed}, claims, sign)
@@ -97,7 +102,7 @@ def forgeries(ring: KeyRing, use: Use, token: str) -> dict[str, str]:
         "kid as SQL": headed(kid="x' OR '1'='1"),
         "kid a list": headed(kid=[key.kid]),
         "kid empty": headed(kid=""),
-        "kid of another use": headed(kid=ring.current(Use.LINK).kid),
+        "kid of another use": headed(kid=newest(ring, Use.LINK).kid),
         "typ JWT": headed(typ="JWT"),
         "another issuer": resigned(ring, use, token, iss="https://evil.example.net"),
         "issuer with a tail": resigned(ring, use, token, iss=f"{claims['iss']}.evil.example.net"),

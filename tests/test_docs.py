@@ -34,6 +34,12 @@ DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 # What only commands raise: no route can answer with these.
 _OF_COMMANDS = {
+    "KEY_NOT_FOUND",
+    "KEY_REFUSED",
+    "KEYS_CHANGED",
+    "ROTATION_PENDING",
+    "NEW_SECRET_MISSING",
+    "NEW_SECRET_UNFIT",
     "MAIL_NOT_FOUND",
     "MAIL_NOT_GIVEN_UP",
     "MAIL_NOT_SENT",

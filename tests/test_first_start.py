@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import settings_for
+from tests.forgery import newest
 from usersvc.core import Core, build
 from usersvc.db.schema import HEAD
 from usersvc.security import secret_key
@@ -35,7 +36,8 @@ for line in sys.stdin:
     made = core.build(configuration.load(environ={"USERSVC_SERVER__DATA_DIR": line.strip()}))
     migrated = migration.prepare(made)
     keys.open_ring(made)
-    print(json.dumps([migrated, {use: made.key_ring.current(use).kid for use in Use}]), flush=True)
+    now = made.clock.now()
+    print(json.dumps([migrated, {use: made.key_ring.current(use, now).kid for use in Use}]), flush=True)
     made.close()
 """
 
@@ -137,7 +139,7 @@ def test_who_sees_no_secret_just_before_another_makes_everything_takes_that_one(
     monkeypatch.setattr(secret_key, "find", overtaken)
     keys.open_ring(slow)
     assert looks == [None]
-    assert [slow.key_ring.current(use).kid for use in Use] == [quick.key_ring.current(use).kid for use in Use]
+    assert [newest(slow.key_ring, use).kid for use in Use] == [newest(quick.key_ring, use).kid for use in Use]
     slow.close()
     quick.close()
 
@@ -162,8 +164,8 @@ def _start(folder: Path, **values: object) -> Core:
 def test_a_second_start_changes_nothing(data_dir: Path) -> None:
     before = _all_of(data_dir)
     first, second = _start(data_dir), _start(data_dir)
-    assert [first.key_ring.current(use).kid for use in Use] == [
-        second.key_ring.current(use).kid for use in Use
+    assert [newest(first.key_ring, use).kid for use in Use] == [
+        newest(second.key_ring, use).kid for use in Use
     ]
     assert _all_of(data_dir) == before
 

@@ -178,7 +178,7 @@ class Core:
         self.transport = transport
         self.doorbell = doorbell
         self.hasher = PasswordHasher(hashing, cost=settings.passwords.bcrypt_cost)
-        self._key_ring: KeyRing | None = None
+        self._opened: tuple[KeyRing, Tokens] | None = None
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
@@ -226,19 +226,24 @@ class Core:
 
     @property
     def key_ring(self) -> KeyRing:
-        """The key ring. Set by services/keys.py when a process opens its database."""
-        if self._key_ring is None:
-            raise RuntimeError("the key ring was not opened: call services.keys.open_ring first")
-        return self._key_ring
+        """The key ring. Set by services/keys.py when a process opens its database, and as it changes."""
+        return self._keys_and_tokens[0]
 
     @key_ring.setter
     def key_ring(self, ring: KeyRing) -> None:
-        self._key_ring = ring
-        self.__dict__.pop("tokens", None)
+        # Together, since other threads read them: never tokens of a ring that was replaced.
+        settings = self.settings
+        self._opened = ring, Tokens(ring, issuer=settings.issuer, audience=settings.tokens.audience)
 
-    @cached_property
+    @property
     def tokens(self) -> Tokens:
-        return Tokens(self.key_ring, issuer=self.settings.issuer, audience=self.settings.tokens.audience)
+        return self._keys_and_tokens[1]
+
+    @property
+    def _keys_and_tokens(self) -> tuple[KeyRing, Tokens]:
+        if self._opened is None:
+            raise RuntimeError("the key ring was not opened: call services.keys.open_ring first")
+        return self._opened
 
     @cached_property
     def policy(self) -> Policy:

@@ -92,6 +92,18 @@ class PasswordRequired(DomainError):
     message = "Choose a password together with this link; the link stays valid."
 
 
+class NewSecretMissing(DomainError):
+    kind = Kind.INVALID
+    message = (
+        "The secret key comes from the settings: name a file with the new one, and set it there afterwards."
+    )
+
+
+class NewSecretUnfit(DomainError):
+    kind = Kind.INVALID
+    message = "The new secret key cannot be used."
+
+
 # -- unauthenticated: we do not know who asks
 
 
@@ -166,6 +178,11 @@ class MailNotFound(DomainError):
     message = "There is no such mail in the outbox."
 
 
+class KeyNotFound(DomainError):
+    kind = Kind.NOT_FOUND
+    message = "There is no such key."
+
+
 # -- conflict: it would be possible, but not as things stand
 
 
@@ -212,6 +229,21 @@ class OwnAccount(DomainError):
 class LastAdmin(DomainError):
     kind = Kind.CONFLICT
     message = "This is the last active administrator: make another one first."
+
+
+class RotationPending(DomainError):
+    kind = Kind.CONFLICT
+    message = "The next key waits already to sign."
+
+
+class KeyRefused(DomainError):
+    kind = Kind.CONFLICT
+    message = "This key was retired already: nothing that it signed is good."
+
+
+class KeysChanged(DomainError):
+    kind = Kind.CONFLICT
+    message = "Somebody else changed the keys or the secret key meanwhile: look, and try again."
 
 
 # -- throttled: too often
@@ -263,6 +295,11 @@ class SchemaTooNew(DomainError):
 class CopyUnfinished(DomainError):
     kind = Kind.UNAVAILABLE
     message = "The database is an unfinished copy: finish it with `usersvc copy-database`."
+
+
+class KeysUnavailable(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "The keys cannot be opened: start this process again with the new secret key."
 
 
 class MailNotSent(DomainError):

@@ -116,6 +116,13 @@ class Tokens(Table):
     issuer: str = Field("", description="`iss` of every token. Empty: server.public_url.")
     audience: str = Field("usersvc", min_length=1, description="`aud` of every token.")
     access_minutes: int = Field(10, ge=1, le=60, description="Life of an access token.")
+    algorithm: Literal["ES256", "EdDSA", "RS256"] = Field(
+        "ES256",
+        description="Signs access tokens, from the next key on: `usersvc rotate-keys` makes one.",
+    )
+    rotation_days: int = Field(
+        0, ge=0, le=3650, description="The hourly job rotates keys that signed for so long. 0: it does not."
+    )
     refresh_grace_seconds: int = Field(
         10, ge=0, le=60, description="For how long the last refresh token, sent again, gets the same answer."
     )

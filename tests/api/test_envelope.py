@@ -173,7 +173,7 @@ def test_a39_a_field_whose_name_is_no_text_is_an_error(client: Client) -> None:
 def test_a82_a_bug_answers_in_the_envelope_and_tells_nothing(
     core: Core, caplog: pytest.LogCaptureFixture
 ) -> None:
-    core._key_ring = None  # as if the process had forgotten to open its keys
+    core._opened = None  # as if the process had forgotten to open its keys
     client = TestClient(create_app(core), raise_server_exceptions=False)
     response = client.get("/.well-known/jwks.json")
     assert response.status_code == 500

@@ -4,14 +4,18 @@ import dataclasses
 import hashlib
 import hmac
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
+from usersvc.errors import KeysUnavailable
 from usersvc.security.keys import (
+    ALGORITHMS,
     Key,
     KeyRing,
     Use,
@@ -25,6 +29,11 @@ from usersvc.security.keys import (
 
 SECRET = "Q7vN2mK9xR4tB8wL3pZ6yH1cD5fG0jSa"
 OTHER_SECRET = "aS0jGf5Dc1Hy6Zp3Lw8Bt4Rx9Km2Nv7Q"
+
+
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+TICK = timedelta(microseconds=1)
 
 
 def row_of(key: Key) -> Key:
@@ -81,6 +90,22 @@ def test_a_wrapped_key_opens_again_under_its_secret(use: Use) -> None:
         key.algorithm,
         key.public_jwk,
     )
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_an_access_key_of_each_algorithm_is_wrapped_and_opened_and_published(algorithm: str) -> None:
+    key = make_key(Use.ACCESS, algorithm, signs_from=NOW)
+    opened = unwrap(row_of(key), wrap(key, SECRET), SECRET)
+    token = jwt.encode({}, opened.private, algorithm)
+    [published] = KeyRing([opened]).jwks()["keys"]
+    assert jwt.decode(token, jwt.PyJWK(published), algorithms=[algorithm]) == {}
+    assert (published["alg"], published["use"], published["kid"]) == (algorithm, "sig", key.kid)
+    assert set(published) - {"kty", "crv", "x", "y", "n", "e"} == {"kid", "use", "alg"}
+    assert opened.signs_from == NOW
+
+
+def test_a_key_for_rs256_is_as_strong_as_the_others() -> None:
+    assert make_key(Use.ACCESS, "RS256").private.key_size == 3072
 
 
 def test_a_wrapped_key_holds_nothing_of_the_key() -> None:
@@ -176,18 +201,29 @@ def test_a_key_printed_by_accident_shows_no_private_part() -> None:
     assert key.kid in repr(key)
 
 
-def test_the_ring_signs_with_the_current_key_and_still_knows_older_ones() -> None:
-    old, new, link = make_key(Use.ACCESS), make_key(Use.ACCESS), make_key(Use.LINK)
-    ring = KeyRing([old, new, link], current=[new.kid, link.kid])
-    assert ring.current(Use.ACCESS) is new
-    assert ring.current(Use.LINK) is link
-    assert ring.by_kid(old.kid, Use.ACCESS) is old
-    assert ring.by_kid(new.kid, Use.ACCESS) is new
+def test_the_ring_signs_with_the_key_of_the_time_and_knows_the_others() -> None:
+    old, link = make_key(Use.ACCESS, signs_from=NOW - DAY), make_key(Use.LINK)
+    new, coming = make_key(Use.ACCESS, signs_from=NOW), make_key(Use.ACCESS, signs_from=NOW + DAY)
+    ring = KeyRing([coming, link, new, old])
+    signing = [
+        ring.current(Use.ACCESS, at)
+        for at in (NOW - 2 * DAY, NOW - DAY, NOW - TICK, NOW, NOW + DAY - TICK, NOW + DAY, NOW + 9 * DAY)
+    ]
+    assert signing == [old, old, old, new, new, coming, coming]
+    assert ring.current(Use.LINK, NOW) is link
+    assert all(ring.by_kid(key.kid, Use.ACCESS) is key for key in (old, new, coming))
+
+
+def test_without_a_key_of_a_use_nothing_is_signed_and_nothing_found() -> None:
+    ring = KeyRing([key := make_key(Use.LINK)])
+    with pytest.raises(KeysUnavailable):
+        ring.current(Use.ACCESS, NOW)
+    assert ring.by_kid(key.kid, Use.ACCESS) is None
 
 
 def test_a_key_is_found_for_its_own_use_alone() -> None:
     key = make_key(Use.LINK)
-    ring = KeyRing([key], current=[key.kid])
+    ring = KeyRing([key])
     assert ring.by_kid(key.kid, Use.LINK) is key
     assert all(ring.by_kid(key.kid, use) is None for use in Use if use is not Use.LINK)
     assert ring.by_kid("unknown", Use.LINK) is None
@@ -196,7 +232,7 @@ def test_a_key_is_found_for_its_own_use_alone() -> None:
 def test_only_public_parts_of_the_signing_keys_are_published() -> None:
     made = [make_key(use) for use in Use]
     old = make_key(Use.ACCESS)
-    published = KeyRing([*made, old], current=[key.kid for key in made]).jwks()["keys"]
+    published = KeyRing([*made, old]).jwks()["keys"]
     assert {jwk["kid"] for jwk in published} == {made[0].kid, old.kid}
     for jwk in published:
         assert set(jwk) == {"kty", "crv", "x", "y", "kid", "use", "alg"}

@@ -141,7 +141,7 @@ def test_a_secret_is_made_whole_or_not_at_all(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(SettingsError, match="cannot be written there: No space"):
         secret_key.make(path)
     assert list(tmp_path.iterdir()) == []
 

@@ -152,10 +152,9 @@ def test_a_cursor_belongs_to_its_sort_and_filters(
 def test_a_cursor_that_was_made_up_or_changed_is_refused(core: Core, eleven: list[Account]) -> None:
     cursor = directory.list_users(core, limit=1, actor=OPERATOR).next_cursor
     assert cursor
-    foreign = cursors.seal(
-        KeyRing([key := make_key(Use.CURSOR)], current=[key.kid]), "users", {"sort": "email"}
-    )
-    of_another_list = cursors.seal(core.key_ring, "audit", {"sort": "created_at"})
+    now = core.clock.now()
+    foreign = cursors.seal(KeyRing([make_key(Use.CURSOR)]), "users", {"sort": "email"}, at=now)
+    of_another_list = cursors.seal(core.key_ring, "audit", {"sort": "created_at"}, at=now)
     swapped = "A" if cursor[-10] != "A" else "B"
     changed = cursor[:-10] + swapped + cursor[-9:]
     for forged in (foreign, of_another_list, changed, cursor[:-4], "", "x", ".", "x.y", "\ud800", "é.é"):

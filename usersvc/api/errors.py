@@ -116,7 +116,7 @@ def documented(*errors: type[DomainError], body: bool = True) -> dict[int | str,
     """
     codes: dict[int, list[str]] = {
         500: ["INTERNAL_ERROR"],
-        503: ["DATABASE_BUSY", "DATABASE_UNAVAILABLE", "OVERLOADED"],
+        503: ["DATABASE_BUSY", "DATABASE_UNAVAILABLE", "KEYS_UNAVAILABLE", "OVERLOADED"],
     }
     if body:
         for status in (400, 413, 415, 422):

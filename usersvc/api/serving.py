@@ -8,6 +8,7 @@ import selectors
 import socket
 import sys
 import time
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -19,8 +20,9 @@ import usersvc.security.strength  # noqa: F401
 from usersvc import logs
 from usersvc.api.app import create_app
 from usersvc.api.protocol import Protocol, State
-from usersvc.api.watch import Watch
 from usersvc.core import Core
+from usersvc.repeating import Repeating
+from usersvc.services import keys, watching
 from usersvc.stopping import Stop
 
 BACKLOG = 2048
@@ -61,7 +63,10 @@ class Server(uvicorn.Server):
         )
         self.server_state: State = State(stop)
         self._stop = stop
-        self._watch = Watch(core)
+        self._beside = [
+            Repeating(partial(watching.warn, core), every=watching.PERIOD, name="watch"),
+            Repeating(partial(keys.follow, core), every=keys.FOLLOWED_EVERY, name="keys"),
+        ]
         self._drain_seconds = core.settings.server.drain_seconds
         self._drained_at: float | None = None
         self._told_full_at: float | None = None
@@ -76,7 +81,8 @@ class Server(uvicorn.Server):
         gc.freeze()
         # How long the event loop waits for a thread that computes: five times that by default.
         sys.setswitchinterval(0.001)
-        self._watch.start()
+        for repeating in self._beside:
+            repeating.start()
         _log.info("ready", pid=os.getpid())
 
     async def on_tick(self, counter: int) -> bool:
@@ -117,7 +123,8 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
         if cut_off := len(self.server_state.connections):
             _log.warning("requests cut off", requests=cut_off, after_seconds=STOP_SECONDS)
-        self._watch.end()
+        for repeating in self._beside:
+            repeating.end()
 
 
 def _log_unless_full(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

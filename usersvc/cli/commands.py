@@ -59,6 +59,20 @@ COMMANDS = [
         "Send a mail now, past the outbox, to see whether the settings are right.",
     ),
     Listed("audit", "audit", "Audit", "Show what happened, who did it and to whom."),
+    Listed(
+        "keys",
+        "keys",
+        "Keys",
+        "List the keys that sign tokens, links and cursors, and those that still verify.",
+    ),
+    Listed("rotate-keys", "keys", "Keys", "Make new keys, which sign in a while."),
+    Listed(
+        "retire-key",
+        "keys",
+        "Keys",
+        "Accept nothing any more that a key signed: for one that others may have seen.",
+    ),
+    Listed("rotate-secret", "keys", "Keys", "Replace the secret key."),
     Listed("migrate", "database", "Database", "Make the database, or bring its schema up to date."),
     Listed(
         "purge-tokens",

@@ -36,15 +36,19 @@ def load_settings(
 
 
 @contextmanager
-def opened(ctx: typer.Context, *, make: bool = False, log_level: str = "warning") -> Iterator[Core]:
+def opened(
+    ctx: typer.Context, *, make: bool = False, patient: bool = False, log_level: str = "warning"
+) -> Iterator[Core]:
     """The core on an existing, current database; with `make`, on one that is made or migrated now.
+
+    `patient` is for statements that may take minutes, which PostgreSQL else cuts off.
 
     Raises NoDatabase, SchemaOutdated, SchemaTooNew, OtherSystemUser, SettingsError. Says on stderr
     which database it works on, so that a wrong folder is noticed.
     """
     settings = load_settings(ctx)
     logs.configure(level=log_level, form=settings.log.format)
-    with core_on(settings) as core:
+    with core_on(settings.on_database(settings.database.url) if patient else settings) as core:
         name_database(core)
         if make:
             is_new = schema.is_absent(core)

@@ -10,10 +10,11 @@ from huey.api import Huey, TaskWrapper, crontab
 from usersvc import logs
 from usersvc.core import Core
 from usersvc.errors import DomainError
-from usersvc.services import delivery, health, maintenance
+from usersvc.services import delivery, health, key_rotation, maintenance
 from usersvc.services.actor import Actor
 
 _PURGER = Actor.job("purge_expired")
+_ROTATOR = Actor.job("rotate_keys")
 # How far back a missed slot of the schedule is looked for: by a worker that starts, and by one that runs.
 _LOOK_BACK = timedelta(days=32)
 _LATE = timedelta(hours=1)
@@ -81,8 +82,10 @@ def _schedule(core: Core) -> Callable[[datetime], bool]:
 def _purge_due_slot(core: Core, schedule: Callable[[datetime], bool], *, look_back: timedelta) -> None:
     """Purge for the latest slot that nobody has purged for: Huey itself makes up for no missed run."""
     due = latest_slot(schedule, core.clock.now(), look_back=look_back)
-    if due and due != maintenance.last_slot(core):
-        maintenance.purge_slot(core, due, actor=_PURGER)
+    if due is None or due == maintenance.last_slot(core):
+        return
+    if maintenance.purge_slot(core, due, actor=_PURGER) is not None:
+        key_rotation.rotate_due(core, actor=_ROTATOR)
 
 
 def latest_slot(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from huey.api import Huey, Task
@@ -17,7 +18,8 @@ from usersvc.core import Core
 from usersvc.errors import DatabaseUnavailable, NoDatabase, SchemaOutdated
 from usersvc.jobs.doorbell import Doorbell
 from usersvc.jobs.tasks import register
-from usersvc.services import schema
+from usersvc.repeating import Repeating
+from usersvc.services import keys, schema
 from usersvc.stopping import Stop, end_at_once
 
 # Longer than one mail may take, so that a stop interrupts none.
@@ -91,6 +93,9 @@ class Worker:
         )
         self._thread = threading.Thread(target=self._consumer.run, name="worker", daemon=True)
         self._doorbell = Doorbell(self._tasks.deliver_outbox)
+        self._keys = Repeating(
+            partial(keys.follow, core), every=keys.FOLLOWED_EVERY, name="keys of the worker"
+        )
 
     def wake(self) -> None:
         """Something is in the outbox."""
@@ -108,11 +113,13 @@ class Worker:
             if not self._core.settings.queue_url:
                 raise
         self._thread.start()
+        self._keys.start()
         _log.info("worker started")
 
     def stop(self) -> bool:
         """Finish the mail in hand and claim no other; whether that was done within STOP_SECONDS."""
         self._stopping.set()
+        self._keys.end()
         self._consumer.stop_flag.set()
         # Its own thread starts the others: before it has ended they may not even have begun.
         self._thread.join(timeout=_JOIN_SECONDS)

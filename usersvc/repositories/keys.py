@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from usersvc.db.models import instance, keys
 from usersvc.db.types import insert_if_absent
@@ -39,6 +39,35 @@ class Keys:
 
     def insert(self, key: StoredKey) -> None:
         self._connection.execute(insert(keys).values(**vars(key)))
+
+    def retire(self, kid: str, *, at: datetime) -> None:
+        """From then on it signs no more."""
+        self._connection.execute(update(keys).where(keys.c.kid == kid).values(retired_at=at))
+
+    def refuse(self, kid: str, *, at: datetime, retired_at: datetime) -> None:
+        """What it signed is good no more, and it signs no more."""
+        values = {"compromised_at": at, "retired_at": retired_at}
+        self._connection.execute(update(keys).where(keys.c.kid == kid).values(values))
+
+    def sign_on(self, kid: str) -> None:
+        """It is not retired after all."""
+        self._connection.execute(update(keys).where(keys.c.kid == kid).values(retired_at=None))
+
+    def sign_from(self, kid: str, *, at: datetime) -> None:
+        self._connection.execute(update(keys).where(keys.c.kid == kid).values(signs_from=at))
+
+    def rewrap(self, kid: str, wrapped: bytes) -> None:
+        self._connection.execute(update(keys).where(keys.c.kid == kid).values(private_wrapped=wrapped))
+
+    def delete(self, kid: str) -> None:
+        self._connection.execute(delete(keys).where(keys.c.kid == kid))
+
+    def hold(self) -> bytes | None:
+        """The check value of the secret key; nobody else changes keys before this transaction ends."""
+        return self._connection.execute(select(instance.c.secret_check).with_for_update()).scalar()
+
+    def replace_secret(self, check: bytes) -> None:
+        self._connection.execute(update(instance).values(secret_check=check))
 
     def secret_check(self) -> bytes | None:
         return self._connection.execute(select(instance.c.secret_check)).scalar()

@@ -76,6 +76,21 @@ class LinkTokens:
             return self._connection.execute(_REVOKE_FOR_PURPOSE, {"b_purpose": purpose, **values}).rowcount
         return self._connection.execute(_REVOKE_ALL, values).rowcount
 
+    def revoke_all_of_key(self, kid: str, *, at: datetime) -> int:
+        """Kill everybody's links that were made with this key and were not used."""
+        of_key = update(link_tokens).where(link_tokens.c.key_id == kid, *_IS_OPEN)
+        return self._connection.execute(of_key, {"revoked_at": at}).rowcount
+
+    def revoke_all_of_all(self, *, at: datetime) -> int:
+        """Kill everybody's links that were not used."""
+        return self._connection.execute(update(link_tokens).where(*_IS_OPEN), {"revoked_at": at}).rowcount
+
+    def is_any_of_key(self, kid: str) -> bool:
+        return (
+            self._connection.execute(select(1).where(link_tokens.c.key_id == kid).limit(1)).first()
+            is not None
+        )
+
     def count_done_before(self, before: datetime) -> int:
         counted = select(func.count()).select_from(link_tokens).where(self._done(before))
         return self._connection.execute(counted).scalar_one()

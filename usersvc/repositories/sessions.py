@@ -124,6 +124,23 @@ class Sessions:
         """Only what lives still counts; the rest ended by itself."""
         return self._end(_END_ALL, reason, at, b_user_id=user_id, b_at=at)
 
+    def end_all_of_all(self, reason: str, *, at: datetime) -> int:
+        """Everybody's."""
+        living = update(sessions).where(sessions.c.ended_at.is_(None))
+        return self._end(living, reason, at)
+
+    def end_all_refreshed(self, since: datetime, until: datetime, reason: str, *, at: datetime) -> int:
+        """Everybody's that were made or last refreshed within this time, up to `until` and without it."""
+        living = update(sessions).where(
+            sessions.c.ended_at.is_(None), sessions.c.rotated_at >= since, sessions.c.rotated_at < until
+        )
+        return self._end(living, reason, at)
+
+    def is_any_refreshed_before(self, before: datetime, *, at: datetime) -> bool:
+        """Whether a session lives that was made or last refreshed before."""
+        living = sessions.c.ended_at.is_(None), sessions.c.expires_at > at, sessions.c.rotated_at < before
+        return self._connection.execute(select(1).where(*living).limit(1)).first() is not None
+
     def end_beyond(self, user_id: UUID, keep: int, *, at: datetime) -> int:
         """End the least recently used sessions of a user, so that `keep` are left."""
         return self._end(_END_BEYOND, "too many sessions", at, b_user_id=user_id, b_at=at, b_keep=keep)

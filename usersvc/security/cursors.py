@@ -4,6 +4,7 @@ import base64
 import binascii
 import json
 import os
+from datetime import datetime
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -19,9 +20,9 @@ class BrokenCursor(Exception):
     """Not a cursor that this key ring sealed for this list."""
 
 
-def seal(ring: KeyRing, of: str, payload: dict[str, str]) -> str:
+def seal(ring: KeyRing, of: str, payload: dict[str, str], *, at: datetime) -> str:
     """AES-256-GCM under the current cursor key, bound to the list that it is a cursor `of`."""
-    key = ring.current(Use.CURSOR)
+    key = ring.current(Use.CURSOR, at)
     nonce = os.urandom(_NONCE_BYTES)
     sealed = nonce + AESGCM(key.private).encrypt(nonce, json.dumps(payload).encode(), of.encode())
     return f"{key.kid}.{base64.urlsafe_b64encode(sealed).rstrip(b'=').decode()}"

@@ -101,7 +101,7 @@ class Tokens:
             "role": role,
             "permissions": permissions,
         }
-        return self._sign(Use.ACCESS, ACCESS_TYPE, claims)
+        return self._sign(Use.ACCESS, ACCESS_TYPE, claims, at)
 
     def sign_refresh(
         self, *, user_id: UUID, session_id: UUID, seq: int, rnd: str, at: datetime, expires_at: datetime
@@ -117,7 +117,7 @@ class Tokens:
             "iat": int(at.timestamp()),
             "exp": int(expires_at.timestamp()),
         }
-        return self._sign(Use.REFRESH, REFRESH_TYPE, claims)
+        return self._sign(Use.REFRESH, REFRESH_TYPE, claims, at)
 
     def read_access(self, token: str, *, at: datetime) -> AccessClaims:
         """Raises InvalidToken or TokenExpired. Says nothing about whether the session still lives."""
@@ -138,8 +138,8 @@ class Tokens:
         _seconds(claims, "iat")
         return RefreshClaims(_uuid(claims, "sub"), _uuid(claims, "sid"), seq, rnd, _seconds(claims, "exp"))
 
-    def _sign(self, use: Use, token_type: str, claims: dict[str, Any]) -> str:
-        key = self._key_ring.current(use)
+    def _sign(self, use: Use, token_type: str, claims: dict[str, Any], at: datetime) -> str:
+        key = self._key_ring.current(use, at)
         payload = json.dumps(claims, separators=(",", ":")).encode()
         return _jws.encode(payload, key.private, key.algorithm, headers={"typ": token_type, "kid": key.kid})
 

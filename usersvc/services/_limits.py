@@ -54,7 +54,8 @@ class Limit:
 
 def key_of(core: Core, kind: str, *parts: str) -> bytes:
     """What a counter is kept under: tells nothing without the ring's key."""
-    return keyed_digest(core.key_ring.current(Use.THROTTLE).private, kind, *parts)
+    key = core.key_ring.current(Use.THROTTLE, core.clock.now())
+    return keyed_digest(key.private, kind, *parts)
 
 
 def too_many(allowed_at: datetime, now: datetime) -> TooManyAttempts:

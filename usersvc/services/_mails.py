@@ -130,7 +130,7 @@ def link_secret(core: Core, token: LinkToken) -> str | None:
 def _issue_link(core: Core, tx: Tx, user: User, purpose: str, lifetime: timedelta) -> LinkToken:
     """A new link for this purpose; an older one is dead."""
     tx.link_tokens.revoke_all(user.id, at=tx.now, purpose=purpose)
-    key = core.key_ring.current(Use.LINK)
+    key = core.key_ring.current(Use.LINK, tx.now)
     token_id, nonce = new_id(tx.now), os.urandom(16)
     token = LinkToken(
         id=token_id,

@@ -11,7 +11,8 @@ from usersvc.security import cursors
 
 def cursor_after(core: Core, of: str, place: dict[str, str], *, query: list[Any]) -> str:
     """A cursor of the list `of` that continues after `place`; `query` is its sort and filters."""
-    return cursors.seal(core.key_ring, of, {**place, "query": _fingerprint(query)})
+    sealed = {**place, "query": _fingerprint(query)}
+    return cursors.seal(core.key_ring, of, sealed, at=core.clock.now())
 
 
 def place_in(core: Core, of: str, cursor: str, *, query: list[Any]) -> dict[str, str]:

@@ -53,7 +53,11 @@ ACTIONS = (
     "database.copied",
     "schema.migrated",
     "secret.set",
+    "secret.rotated",
     "key.created",
+    "key.retired",
+    "key.refused",
+    "key.deleted",
 )
 """All that happen, as docs/operations.md explains them."""
 MOST = 100

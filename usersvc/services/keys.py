@@ -1,21 +1,20 @@
-"""The key ring: made at the first start, by whoever comes first; opened by every process."""
+"""The key ring: made at the first start, by whoever comes first; opened by every process, and followed."""
 
-from usersvc.core import Core, Tx, retried
-from usersvc.repositories.keys import StoredKey
+from dataclasses import replace
+from datetime import timedelta
+
+from usersvc import logs
+from usersvc.core import Core, retried
 from usersvc.security import secret_key
-from usersvc.security.keys import (
-    Key,
-    KeyRing,
-    Use,
-    WrongSecret,
-    make_key,
-    same_secret,
-    secret_check,
-    unwrap,
-    wrap,
-)
+from usersvc.security.keys import KeyRing, Use, make_key, secret_check
+from usersvc.services import _keys
 from usersvc.services.actor import Actor
 from usersvc.settings import SettingsError
+
+# So often every process that serves or works looks whether the ring was changed.
+FOLLOWED_EVERY = timedelta(seconds=2)
+
+_log = logs.get("usersvc.keys")
 
 
 def open_ring(core: Core) -> None:
@@ -24,106 +23,67 @@ def open_ring(core: Core) -> None:
     Raises SettingsError where the secret key is missing, or is not the one that the database's
     keys were wrapped with. Nothing is replaced then.
     """
-    secret = _find_secret(core)
+    _make_if_there_is_none(core)
     with core.read() as tx:
-        stored = tx.keys.all()
-    if not stored:
-        stored = _make_ring(core, secret)
-    _require_same(core, secret)
-    core.key_ring = _unwrap_all(core, stored, secret)
+        stored, check = tx.keys.all(), tx.keys.secret_check()
+    assert check is not None
+    secret = _keys.secret_of(core, check, settle=True)
+    core.key_ring = KeyRing(_keys.opened(core, _keys.accepted(stored), secret))
+
+
+def follow(core: Core) -> None:
+    """Take over what others changed in the ring since this core has it.
+
+    Where a new key cannot be opened, since the settings of this process hold a secret key that was replaced,
+    it goes on with those that it has and that are still accepted.
+    """
+    with core.read() as tx:
+        stored, check = _keys.accepted(tx.keys.all()), tx.keys.secret_check()
+    known = {key.kid: key for key in core.key_ring.keys}
+    if {(row.kid, row.signs_from) for row in stored} == {(key.kid, key.signs_from) for key in known.values()}:
+        return
+    ring = [replace(known[row.kid], signs_from=row.signs_from) for row in stored if row.kid in known]
+    unknown = [row for row in stored if row.kid not in known]
+    try:
+        ring += _keys.opened(core, unknown, _keys.secret_of(core, check or b"")) if unknown else []
+    except SettingsError as error:
+        if {key.kid for key in ring} == set(known):
+            return
+        _log.error("the new keys cannot be opened: start this process again", reason=str(error))
+    else:
+        _log.info("keys changed", keys=len(ring))
+    core.key_ring = KeyRing(ring)
 
 
 def check_ring(core: Core) -> int:
     """How many keys the secret key opens: all of them, or this raises as `open_ring` does. Makes nothing."""
-    secret = secret_key.find(core.settings)
     with core.read() as tx:
-        stored, was_made = tx.keys.all(), tx.keys.secret_check() is not None
-    if not was_made:
-        return 0
-    if secret is None:
-        raise _missing_secret(core)
-    _require_same(core, secret)
-    _unwrap_all(core, stored, secret)
-    return len(stored)
+        stored, check = _keys.accepted(tx.keys.all()), tx.keys.secret_check()
+    return len(_keys.opened(core, stored, _keys.secret_of(core, check))) if check else 0
 
 
-def _find_secret(core: Core) -> str:
-    secret = secret_key.find(core.settings)
-    if secret is not None:
-        return secret
-    path = core.settings.secret_key_path
+def _make_if_there_is_none(core: Core) -> None:
     with core.read() as tx:
         has_keys = tx.keys.secret_check() is not None
-    if not has_keys:
-        secret_key.make(path)
+    if has_keys:
+        return
+    if secret_key.find(core.settings) is None:
+        secret_key.make(core.settings.secret_key_path)
     # Looked for again in any case: another process may have made file and keys in this moment.
-    found = secret_key.find(core.settings)
-    if found is None:
-        raise _missing_secret(core)
-    return found
+    secret = secret_key.find(core.settings)
+    if secret is None:
+        raise _keys.missing_secret(core)
+    _make_ring(core, secret)
 
 
 @retried
-def _make_ring(core: Core, secret: str) -> list[StoredKey]:
-    made = [make_key(use) for use in Use]
+def _make_ring(core: Core, secret: str) -> None:
+    now = core.clock.now()
+    algorithm = core.settings.tokens.algorithm
+    made = [make_key(use, algorithm, signs_from=now) for use in Use]
     with core.write(wait=60) as tx:
         if tx.keys.remember_secret(secret_check(secret), at=tx.now):
             by = Actor.job("start")
             tx.audit(by, "secret.set")
             for key in made:
-                tx.keys.insert(_stored(tx, key, secret))
-                tx.audit(by, "key.created", use=key.use, kid=key.kid)
-        return tx.keys.all()
-
-
-def _require_same(core: Core, secret: str) -> None:
-    with core.read() as tx:
-        check = tx.keys.secret_check()
-    if check is None or not same_secret(secret, check):
-        raise _another_secret(core)
-
-
-def _stored(tx: Tx, key: Key, secret: str) -> StoredKey:
-    return StoredKey(
-        kid=key.kid,
-        use=key.use,
-        algorithm=key.algorithm,
-        public_jwk=key.public_jwk,
-        private_wrapped=wrap(key, secret),
-        created_at=tx.now,
-        signs_from=tx.now,
-    )
-
-
-def _unwrap_all(core: Core, stored: list[StoredKey], secret: str) -> KeyRing:
-    living = [row for row in stored if row.compromised_at is None]
-    try:
-        keys = [
-            unwrap(
-                Key(row.kid, Use(row.use), row.algorithm, b"", row.public_jwk), row.private_wrapped, secret
-            )
-            for row in living
-        ]
-    except WrongSecret:
-        raise _another_secret(core) from None
-    return KeyRing(keys, current=[row.kid for row in living if row.retired_at is None])
-
-
-def _missing_secret(core: Core) -> SettingsError:
-    return SettingsError(
-        [
-            f"{core.settings.secret_key_path}: the secret key is missing that this database was made with: "
-            "put the file back, or set server.secret_key. Without it no token and no link can be made or "
-            "checked."
-        ]
-    )
-
-
-def _another_secret(core: Core) -> SettingsError:
-    origin = "server.secret_key" if core.settings.server.secret_key.get_secret_value() else ""
-    return SettingsError(
-        [
-            f"{origin or core.settings.secret_key_path}: this is not the secret key that the database "
-            f"{core.database.address} was made with: put that one back. Nothing was changed."
-        ]
-    )
+                _keys.insert(tx, key, secret, by)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from usersvc import logs
 from usersvc.core import Core, Tx, retried
 from usersvc.mail.transports import FileTransport
+from usersvc.services import _keys
 from usersvc.services.actor import Actor
 
 JOB = "purge_expired"
@@ -125,6 +126,8 @@ def _kinds(core: Core, actor: Actor) -> list[_Purge]:
             lambda tx: tx.audit_entries.count_before(audit),
             lambda tx: _delete_audit_entries(tx, actor, audit),
         ),
+        # After the sessions and links that they verify.
+        _Purge("keys", lambda tx: len(_keys.dead(tx)), lambda tx: _delete_keys(tx, actor)),
     ]
 
 
@@ -141,6 +144,14 @@ def _delete_audit_entries(tx: Tx, actor: Actor, before: datetime) -> int:
     if deleted:
         tx.audit(actor, "audit.purged", entries=deleted, before=before)
     return deleted
+
+
+def _delete_keys(tx: Tx, actor: Actor) -> int:
+    dead = _keys.dead(tx)
+    for kid in dead:
+        tx.keys.delete(kid)
+        tx.audit(actor, "key.deleted", kid=kid)
+    return len(dead)
 
 
 def _count(core: Core, kind: _Purge) -> int:

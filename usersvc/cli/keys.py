@@ -1,0 +1,147 @@
+"""Keys and the secret key from the shell."""
+
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from usersvc.cli.opening import opened, operator
+from usersvc.cli.output import Json, print_json, print_table, shown
+from usersvc.core import Core
+from usersvc.errors import KeyNotFound
+from usersvc.security import secret_key
+from usersvc.security.keys import Use
+from usersvc.services import key_rotation, secret_rotation
+from usersvc.services.key_rotation import PUBLISHED_BEFORE, SHORTEST, USES, KeyView
+
+_COLUMNS = ["kid", "use", "algorithm", "state", "signs_from", "retired_at"]
+_LONGEST = 30 * 24 * 3600
+
+
+class Algorithm(StrEnum):
+    ES256 = "ES256"
+    EDDSA = "EdDSA"
+    RS256 = "RS256"
+
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def keys(ctx: typer.Context, as_json: Json = False) -> None:
+    """List the keys that sign tokens, links and cursors, and those that still verify."""
+    with opened(ctx) as core:
+        found = key_rotation.list_keys(core, actor=operator())
+    _print(found, as_json)
+
+
+def rotate_keys(
+    ctx: typer.Context,
+    use: Annotated[
+        list[Use] | None, typer.Option(help="Only keys of this use; can be given again. All but throttle.")
+    ] = None,
+    algorithm: Annotated[
+        Algorithm | None, typer.Option(help="Of the access key; tokens.algorithm unless given.")
+    ] = None,
+    after: Annotated[
+        int,
+        typer.Option(
+            min=int(SHORTEST.total_seconds()),
+            max=_LONGEST,
+            help="Seconds for which a new key is published before it signs.",
+        ),
+    ] = int(PUBLISHED_BEFORE.total_seconds()),
+    as_json: Json = False,
+) -> None:
+    """Make new keys, which sign in a while. Nobody is logged out: the old ones go on verifying."""
+    uses = list(dict.fromkeys(use or USES))
+    if algorithm and Use.ACCESS not in uses:
+        raise typer.BadParameter("--algorithm is of access tokens alone: leave it out, or add --use access.")
+    with opened(ctx) as core:
+        made = key_rotation.rotate(
+            core,
+            uses=uses,
+            algorithm=algorithm,
+            published_before=timedelta(seconds=after),
+            actor=operator(),
+        )
+    _print(made, as_json)
+
+
+def retire_key(
+    ctx: typer.Context,
+    kid: Annotated[str, typer.Argument(metavar="KID", help="As `usersvc keys` shows it.")],
+    yes: Yes = False,
+) -> None:
+    """Accept nothing any more that a key signed: for one that others may have seen. It acts at once."""
+    with opened(ctx) as core:
+        if not yes:
+            typer.confirm(_loss(core, kid), abort=True, err=True)
+        retired = key_rotation.retire(core, kid=kid, actor=operator())
+    typer.echo(f"Nothing is accepted any more that {kid} signed.")
+    if retired.sessions or retired.links:
+        typer.echo(f"Ended with it: {retired.sessions} sessions, {retired.links} links.")
+
+
+def rotate_secret(
+    ctx: typer.Context,
+    compromised: Annotated[
+        bool,
+        typer.Option("--compromised", help="Others have seen it: new keys, and everybody is logged out."),
+    ] = False,
+    new_secret_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take the new secret key from there; a random one unless given."),
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Replace the secret key. The keys are wrapped anew under it, and nobody is logged out."""
+    new_secret = secret_key.read(new_secret_file) if new_secret_file else None
+    with opened(ctx, patient=True) as core:
+        if not yes:
+            typer.confirm(_consequence(compromised), abort=True, err=True)
+        rotated = secret_rotation.rotate_secret(
+            core, new_secret=new_secret, compromised=compromised, actor=operator()
+        )
+        path = core.settings.secret_key_path
+    if compromised:
+        typer.echo(
+            f"{rotated.keys} keys were made anew. Ended: {rotated.sessions} sessions, {rotated.links} links."
+        )
+    else:
+        typer.echo(f"{rotated.keys} keys are wrapped anew; everybody stays logged in.")
+    if rotated.in_file:
+        typer.echo(f"The new secret key is in {path}: back it up, and copy it to other machines.", err=True)
+    else:
+        typer.echo(
+            "Now set server.secret_key to the new one wherever usersvc runs, and restart it.", err=True
+        )
+
+
+def _print(found: list[KeyView], as_json: bool) -> None:
+    if as_json:
+        print_json([vars(key) for key in found])
+        return
+    print_table(_COLUMNS, [[shown(getattr(key, column)) for column in _COLUMNS] for key in found])
+
+
+def _loss(core: Core, kid: str) -> str:
+    """Raises KeyNotFound."""
+    use = next((key.use for key in key_rotation.list_keys(core, actor=operator()) if key.kid == kid), None)
+    if use is None:
+        raise KeyNotFound
+    what = {
+        Use.ACCESS: "access tokens under it are refused, clients get new ones by refreshing",
+        Use.REFRESH: "sessions that were last refreshed under it end",
+        Use.LINK: "links in mails that were made with it end",
+        Use.CURSOR: "lists begin again at their first page",
+        Use.THROTTLE: "counters of attempts begin anew",
+    }
+    return f"Retire {kid}: {what[Use(use)]}?"
+
+
+def _consequence(compromised: bool) -> str:
+    if compromised:
+        return "Make every key anew, end all sessions and all links, and replace the secret key?"
+    return "Replace the secret key?"
