@@ -73,8 +73,8 @@ def _compares_a_secret(node: ast.AST) -> bool:
 RULES: dict[str, tuple[Callable[[ast.AST], bool], list[str]]] = {
     "commits stand in core.py": (_calls("commit"), ["core.py"]),
     "rollbacks stand in core.py": (_calls("rollback"), ["core.py"]),
-    # serving.py: of a selector, not of SQL.
     "questions at a terminal take Ctrl+C": (_asks, ["cli/asking.py"]),
+    # serving.py: of a selector, not of SQL.
     "SQL is built in repositories/ and db/": (_calls("select"), ["repositories/", "db/", "api/serving.py"]),
     # storages.py, postgresql_queue.py: Huey's own tables. worker.py: of a task, not of SQL.
     "SQL is run in repositories/ and db/": (

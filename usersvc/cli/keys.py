@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_json, print_table, shown
 from usersvc.core import Core
@@ -77,7 +78,7 @@ def retire_key(
     """Accept nothing any more that a key signed: for one that others may have seen. It acts at once."""
     with opened(ctx) as core:
         if not yes:
-            typer.confirm(_loss(core, kid), abort=True, err=True)
+            require_yes(_loss(core, kid), err=True)
         retired = key_rotation.retire(core, kid=kid, actor=operator())
     typer.echo(f"Nothing is accepted any more that {kid} signed.")
     if retired.sessions or retired.links:
@@ -100,7 +101,7 @@ def rotate_secret(
     new_secret = secret_key.read(new_secret_file) if new_secret_file else None
     with opened(ctx, patient=True) as core:
         if not yes:
-            typer.confirm(_consequence(compromised), abort=True, err=True)
+            require_yes(_consequence(compromised), err=True)
         rotated = secret_rotation.rotate_secret(
             core, new_secret=new_secret, compromised=compromised, actor=operator()
         )
