@@ -9,8 +9,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 
 from tests.forgery import forged, signing
 from usersvc.security.keys import Key, KeyRing, Use, make_key
@@ -22,21 +22,15 @@ NOW = 1_772_366_400
 Answer = tuple[int, dict[str, str], bytes]
 
 
-def of_another_kind(algorithm: str, *, bits: int = 2048) -> Key:
-    """As a later version may make them."""
-    private: Any
-    if algorithm == "EdDSA":
-        private = ed25519.Ed25519PrivateKey.generate()
-        public = OKPAlgorithm.to_jwk(private.public_key(), as_dict=True)
-    else:
-        private = rsa.generate_private_key(65537, bits)
-        public = RSAAlgorithm.to_jwk(private.public_key(), as_dict=True)
-    public = {name: value for name, value in public.items() if name != "key_ops"}
-    return Key(str(uuid4()), Use.ACCESS, algorithm, private, public)
+def weak_rsa_key() -> Key:
+    private = rsa.generate_private_key(65537, 1024)
+    public = RSAAlgorithm.to_jwk(private.public_key(), as_dict=True)
+    del public["key_ops"]
+    return Key(str(uuid4()), Use.ACCESS, "RS256", private, public)
 
 
 def published(*keys: Key) -> bytes:
-    return json.dumps(KeyRing(keys, current=[]).jwks()).encode()
+    return json.dumps(KeyRing(keys).jwks()).encode()
 
 
 CLAIMS: dict[str, Any] = {

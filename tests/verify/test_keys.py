@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.processes import eventually
-from tests.verify.conftest import Publisher, World, of_another_kind, published, publishing, signed
+from tests.verify.conftest import Publisher, World, published, publishing, signed, weak_rsa_key
 from usersvc.security.keys import Key, Use, make_key
 from usersvc.verify import InvalidToken, KeysUnavailable, TokenVerifier
 
@@ -217,7 +217,7 @@ def _padded(publisher: Publisher, key: Key) -> None:
 
 
 def _small_rsa(publisher: Publisher, key: Key) -> None:
-    publisher.publish(of_another_kind("RS256", bits=1024))
+    publisher.publish(weak_rsa_key())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from tests.forgery import b64, forged, forgeries, hs256, public_pem, signing
-from tests.verify.conftest import AUDIENCE, CLAIMS, ISSUER, NOW, World, of_another_kind, signed
+from tests.verify.conftest import AUDIENCE, CLAIMS, ISSUER, NOW, World, signed
 from usersvc.security.keys import KeyRing, Use, make_key
 from usersvc.security.tokens import Tokens
 from usersvc.verify import (
@@ -34,7 +34,7 @@ def refused(world: World, token: Any) -> None:
 
 def test_what_usersvc_signs_is_read_as_it_was_meant(world: World) -> None:
     others = [make_key(use) for use in Use if use is not Use.ACCESS]
-    ring = KeyRing([world.key, *others], current=[world.key.kid, *(key.kid for key in others)])
+    ring = KeyRing([world.key, *others])
     tokens, at = Tokens(ring, issuer=ISSUER, audience=AUDIENCE), datetime.fromtimestamp(NOW, UTC)
     user, session = UUID(CLAIMS["sub"]), UUID(CLAIMS["sid"])
     token = tokens.sign_access(
@@ -95,7 +95,7 @@ def test_permissions_and_roles_are_asked_for(world: World) -> None:
 def test_a70_each_key_has_one_algorithm_and_it_is_not_the_token_s_choice(
     world: World, algorithm: str
 ) -> None:
-    other = of_another_kind(algorithm)
+    other = make_key(Use.ACCESS, algorithm)
     world.publisher.publish(world.key, other)
     assert world.verifier.verify(signed(other)).role == "moderator"
     assert world.verifier.verify(signed(world.key)).role == "moderator"
