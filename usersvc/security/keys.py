@@ -116,7 +116,7 @@ class KeyRing:
 
 def make_key(use: Use, algorithm: str = "ES256", *, signs_from: datetime = _ALWAYS) -> Key:
     """A new key; `algorithm` is one of ALGORITHMS, for access tokens alone. RS256 takes a moment."""
-    kid = secrets.token_urlsafe(12)
+    kid = secrets.token_hex(8)  # None that a shell could take for an option.
     if use is not Use.ACCESS:
         return Key(kid, use, _SYMMETRIC, secrets.token_bytes(32), signs_from=signs_from)
     make, to_jwk = ALGORITHMS[algorithm]
