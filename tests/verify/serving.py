@@ -10,7 +10,7 @@ from tests.factories import PASSWORD
 from tests.forgery import resigned
 from tests.processes import Running, Usersvc
 from usersvc.core import build
-from usersvc.security.keys import Use
+from usersvc.security.keys import KeyRing, Use
 from usersvc.services import keys
 
 
@@ -26,14 +26,20 @@ class Served:
         ).json()
         return str(answer["data"]["access_token"])
 
-    def resigned(self, token: str, **claims: Any) -> str:
-        """The same token with other claims, signed with the key that is published here."""
+    @contextmanager
+    def ring(self) -> Iterator[KeyRing]:
+        """The keys that it signs with, out of its folder."""
         core = build(settings_for(self.usersvc.folder / "data"))
         try:
             keys.open_ring(core)
-            return resigned(core.key_ring, Use.ACCESS, token, **claims)
+            yield core.key_ring
         finally:
             core.close()
+
+    def resigned(self, token: str, **claims: Any) -> str:
+        """The same token with other claims, signed with the key that is published here."""
+        with self.ring() as ring:
+            return resigned(ring, Use.ACCESS, token, **claims)
 
     def times_asked(self, path: str) -> int:
         """How often a path was asked for, by the log."""

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -28,9 +26,9 @@ from usersvc.api import (
 )
 from usersvc.api.counting import Counts
 from usersvc.api.deps import Face
+from usersvc.api.document import document_of
 from usersvc.api.envelope import Envelope
 from usersvc.api.routing import ByPath
-from usersvc.api.schemas import Failure
 from usersvc.core import Core
 from usersvc.setting_types import comma_list
 
@@ -54,7 +52,7 @@ def create_app(core: Core, *, draining: Callable[[], bool] = lambda: False) -> A
     errors.install(app)
     _add_routes(app, with_docs=core.settings.server.docs)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: document_of(app)  # type: ignore[method-assign]
     server = core.settings.server
     return Envelope(
         app,
@@ -76,13 +74,3 @@ def _add_routes(app: FastAPI, *, with_docs: bool) -> None:
             # Short names for generated clients: `log_in`, not `log_in_api_v1_auth_login_post`.
             route.operation_id = route.name
     app.router.routes += [ByPath(routes), *routes]
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document, plus the schema that the routes' failures refer to."""
-    if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-        schema = Failure.model_json_schema(ref_template="#/components/schemas/{model}")
-        document["components"]["schemas"] |= schema.pop("$defs") | {"Failure": schema}
-        app.openapi_schema = document
-    return app.openapi_schema

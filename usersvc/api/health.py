@@ -1,5 +1,7 @@
 """Whether the process lives, and whether it can serve."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
@@ -9,7 +11,18 @@ from usersvc.services import health
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz", summary="Does the process live?", response_class=JSONResponse)
+def _answer(description: str, *names: str) -> dict[str, Any]:
+    """Of texts under these names, for the OpenAPI document."""
+    schema = {"type": "object", "required": names, "properties": {name: {"type": "string"} for name in names}}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+@router.get(
+    "/healthz",
+    summary="Does the process live?",
+    response_class=JSONResponse,
+    responses={200: _answer("It lives.", "status")},
+)
 async def live() -> Response:
     """The process answers. Touches nothing, so that a slow database restarts nobody."""
     return JSONResponse({"status": "ok"})
@@ -19,7 +32,12 @@ async def live() -> Response:
     "/readyz",
     summary="Can it serve?",
     response_class=JSONResponse,
-    responses={503: {"description": "Not now: the database cannot be written, or the process is stopping."}},
+    responses={
+        200: _answer("It can.", "status"),
+        503: _answer(
+            "Not now: the database cannot be written, or the process is stopping.", "status", "reason"
+        ),
+    },
 )
 async def ready(request: Request) -> Response:
     """The database takes writes, its schema is current, and the process is not about to stop."""
