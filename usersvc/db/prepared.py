@@ -35,7 +35,9 @@ class Prepared:
 
     def _for(self, dialect: Dialect, values: Mapping[str, Any]) -> "_Compiled":
         compiled = self._compiled
-        if compiled is None or compiled.dialect is not dialect or compiled.names != values.keys():
+        # Each engine has a dialect of its own; what is compiled is the same on all of a kind.
+        kind = type(dialect)
+        if compiled is None or type(compiled.dialect) is not kind or compiled.names != values.keys():
             compiled = self._compiled = _Compiled(self.statement, dialect, values.keys())
         return compiled
 

@@ -6,6 +6,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from email.utils import format_datetime, parseaddr
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,7 @@ class Messages:
     """
 
     def __init__(self, templates_dir: Path | None, *, sender: str) -> None:
-        folders: list[BaseLoader] = [FileSystemLoader(_BUILT_IN)]
-        if templates_dir:
-            folders.insert(0, FileSystemLoader(templates_dir))
-        self._environment = SandboxedEnvironment(
-            loader=ChoiceLoader(folders),
-            autoescape=lambda name: bool(name) and str(name).endswith(".html"),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._environment = _environment(templates_dir)
         self._sender = parseaddr(sender)
 
     def render(
@@ -64,6 +56,21 @@ class Messages:
         message.set_content(text.strip() + "\n", cte=_encoding(text))
         message.add_alternative(html, subtype="html", cte=_encoding(html))
         return message
+
+
+@cache
+def _environment(templates_dir: Path | None) -> SandboxedEnvironment:
+    """It keeps what it has compiled; a file that is newer is compiled again."""
+    folders: list[BaseLoader] = [FileSystemLoader(_BUILT_IN)]
+    if templates_dir:
+        folders.insert(0, FileSystemLoader(templates_dir))
+    return SandboxedEnvironment(
+        loader=ChoiceLoader(folders),
+        autoescape=lambda name: bool(name) and str(name).endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _address(address: str, name: str = "") -> Address:
