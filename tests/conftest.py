@@ -2,11 +2,17 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
+from httpx2._transports import default as httpx2_transports
+from sqlalchemy import Engine
 
 from tests.databases import Databases
 from tests.servers import PostgreSQL, postgresql
@@ -20,20 +26,53 @@ from usersvc.settings import Settings
 
 Make = Callable[..., Core]
 
+# The tests speak plain HTTP, and reading the certificates of the web takes 30 ms for each request.
+httpx2_transports.create_ssl_context = cache(httpx2.create_ssl_context)
+
 LOWEST_COST = 4
 """Of bcrypt itself."""
 
 
 def settings_for(folder: Path, **values: object) -> Settings:
     """Settings for a data directory; `passwords__bcrypt_cost=11` and the like change single keys."""
-    environ = {"USERSVC_SERVER__DATA_DIR": str(folder)}
-    environ |= {f"USERSVC_{name.upper()}": str(value) for name, value in values.items()}
-    settings = configuration.load(environ=environ)
+    settings = _loaded(tuple((name, str(value)) for name, value in values.items()))
+    server = settings.server.model_copy(update={"data_dir": folder})
     if "passwords__bcrypt_cost" in values:
-        return settings
+        return settings.model_copy(update={"server": server})
     # Lower than any that settings may name: the tests hash a lot.
     cheap = settings.passwords.model_copy(update={"bcrypt_cost": LOWEST_COST})
-    return settings.model_copy(update={"passwords": cheap})
+    return settings.model_copy(update={"server": server, "passwords": cheap})
+
+
+@cache
+def _loaded(values: tuple[tuple[str, str], ...]) -> Settings:
+    return configuration.load(environ={f"USERSVC_{name.upper()}": value for name, value in values})
+
+
+class _OfEveryEngine:
+    """SQLAlchemy's compiled statements; each engine keeps its own, and nearly every test has new engines.
+
+    What is compiled depends on the kind of dialect, its server and the statement alone.
+    """
+
+    def __init__(self) -> None:
+        self._compiled: dict[tuple[Any, ...], Any] = {}
+
+    def get(self, key: tuple[Any, ...]) -> Any:
+        return self._compiled.get((type(key[0]), *key[1:]))
+
+    def __setitem__(self, key: tuple[Any, ...], compiled: Any) -> None:
+        self._compiled[type(key[0]), *key[1:]] = compiled
+
+
+_compiled = _OfEveryEngine()
+Engine._compiled_cache = property(lambda _: _compiled, lambda *_: None)
+
+
+def pytest_configure() -> None:
+    """Whoever starts the tests in the background has Ctrl+C ignored, by the processes of the tests too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

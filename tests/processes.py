@@ -15,6 +15,8 @@ import httpx2
 
 USERSVC = [sys.executable, "-m", "usersvc"]
 JSON = {"Content-Type": "application/json"}
+# Ends only what is hopeless: where all is well nobody waits so long, on a busy machine neither.
+PATIENCE_SECONDS = 90
 
 
 class Usersvc:
@@ -46,7 +48,7 @@ class Usersvc:
             input=text,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         if check is not None:
@@ -83,7 +85,7 @@ class Usersvc:
 
     def _is_ready(self) -> bool:
         try:
-            return httpx2.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return self.get("/readyz").status_code == 200
         except httpx2.TransportError:
             return False
 
@@ -91,11 +93,14 @@ class Usersvc:
         return sorted((self.folder / "data" / "mail").glob("*.eml"))
 
     def post(self, path: str, body: dict[str, Any], **more: Any) -> httpx2.Response:
-        return httpx2.post(self.api + path, json=body, timeout=30, **more)
+        return httpx2.post(self.api + path, json=body, timeout=PATIENCE_SECONDS, **more)
+
+    def get(self, path: str) -> httpx2.Response:
+        return httpx2.get(self.url + path, timeout=PATIENCE_SECONDS)
 
     def me(self, access_token: str) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {access_token}"}
-        return httpx2.get(f"{self.api}/users/me", headers=headers, timeout=30)
+        return httpx2.get(f"{self.api}/users/me", headers=headers, timeout=PATIENCE_SECONDS)
 
 
 class Running:
@@ -113,14 +118,16 @@ class Running:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
         return [int(child) for child in children if b"spawn_main" in _command_of(child)]
 
-    def wait_until(self, happened: Callable[[], Any], what: str, *, seconds: float = 30) -> None:
+    def wait_until(
+        self, happened: Callable[[], Any], what: str, *, seconds: float = PATIENCE_SECONDS
+    ) -> None:
         deadline = time.monotonic() + seconds
         while not happened():
             assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.output}"
             assert time.monotonic() < deadline, f"not after {seconds} s: {what}\n{self.output}"
             time.sleep(0.05)
 
-    def stop(self, signum: int = signal.SIGTERM, *, seconds: float = 40) -> int:
+    def stop(self, signum: int = signal.SIGTERM, *, seconds: float = PATIENCE_SECONDS) -> int:
         """Ask it to end; its exit code."""
         self.process.send_signal(signum)
         return self.process.wait(timeout=seconds)
@@ -129,7 +136,7 @@ class Running:
         """End it and its children without asking; they share a session of their own."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=PATIENCE_SECONDS)
 
 
 def _command_of(pid: str) -> bytes:
@@ -138,7 +145,7 @@ def _command_of(pid: str) -> bytes:
     return b""
 
 
-def eventually(happened: Callable[[], Any], *, seconds: float = 20) -> Any:
+def eventually(happened: Callable[[], Any], *, seconds: float = PATIENCE_SECONDS) -> Any:
     """What `happened` returns once that is true; the test fails where it never is."""
     deadline = time.monotonic() + seconds
     while True:

@@ -55,7 +55,7 @@ def test_every_answer_is_as_documented_and_none_is_a_crash(
         env=environ,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=360,
         check=False,
     )
     assert found.returncode == 0, found.stdout + found.stderr

@@ -19,7 +19,7 @@ from alembic import command
 from tests.cli.conftest import Run
 from tests.factories import EMAIL, PASSWORD
 from tests.outbox import queue
-from tests.processes import USERSVC, Usersvc, eventually, free_port
+from tests.processes import PATIENCE_SECONDS, USERSVC, Usersvc, eventually, free_port
 from tests.smtp import MailServer, ca_file, certificate, mail_server
 from usersvc import configuration
 from usersvc.core import Core, build
@@ -331,7 +331,7 @@ def test_a_database_that_cannot_grow(run: Run, well: Path) -> None:
             cwd=well,
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
         )
     assert done.returncode == 8, done.stderr
     [row] = [row for row in json.loads(done.stdout) if row["check"] == "writing"]

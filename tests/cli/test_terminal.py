@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from tests.cli.conftest import Run
 from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD
-from tests.processes import USERSVC, Usersvc
+from tests.processes import PATIENCE_SECONDS, USERSVC, Usersvc
 from usersvc import __version__
 from usersvc.cli.app import CLOSED_PIPE, EXIT, app
 from usersvc.cli.commands import COMMANDS, Listed, load
@@ -34,7 +34,7 @@ def _on_a_terminal(usersvc: Usersvc, *arguments: str) -> pexpect.spawn:
         env={**usersvc.environ, "TERM": "xterm-256color"},
         dimensions=(40, 120),
         encoding="utf-8",
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
     )
 
 
@@ -96,7 +96,7 @@ def test_ctrl_c_ends_a_command_at_once_and_without_a_word_already_while_it_is_im
         "main()\n"
     )
     found = subprocess.run(
-        [USERSVC[0], "-c", code], cwd=tmp_path, capture_output=True, timeout=60, check=False
+        [USERSVC[0], "-c", code], cwd=tmp_path, capture_output=True, timeout=PATIENCE_SECONDS, check=False
     )
     assert (found.returncode, found.stdout, found.stderr) == (-signal.SIGINT, b"", b"")
 
@@ -267,7 +267,7 @@ def test_a_bug_shows_a_traceback_without_local_variables_and_exits_with_1(tmp_pa
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     assert found.returncode == 1
     assert "ZeroDivisionError: a bug" in found.stderr
@@ -278,7 +278,9 @@ def test_a_bug_shows_a_traceback_without_local_variables_and_exits_with_1(tmp_pa
 def test_bytes_that_are_no_text_are_refused_in_one_line(tmp_path: Path) -> None:
     for arguments in ([b"show-user", b"\xff"], [b"list-users", b"--query", b"\xff"]):
         command = [*(part.encode() for part in USERSVC), *arguments]
-        found = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False)
+        found = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, timeout=PATIENCE_SECONDS, check=False
+        )
         assert (found.returncode, found.stderr) == (2, b"Error: an argument is not text in UTF-8.\n")
 
 
@@ -308,7 +310,7 @@ def test_a_closed_pipe_ends_a_command_without_a_word(tmp_path: Path, arguments: 
             stdout=pipe,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
     finally:

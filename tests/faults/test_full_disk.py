@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from tests.factories import EMAIL, PASSWORD
-from tests.processes import Usersvc, eventually
+from tests.processes import PATIENCE_SECONDS, Usersvc, eventually
 
 pytestmark = [pytest.mark.process, pytest.mark.sqlite]
 
@@ -45,8 +45,8 @@ def test_r15_a_full_disk_is_a_503_loses_nothing_and_needs_no_restart(tmp_path: P
         resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         assert usersvc.me(pair["access_token"]).status_code == 200, "reading goes on"
         assert usersvc.post("/auth/login", {"email": EMAIL, "password": PASSWORD}).status_code == 503
-        assert httpx2.get(f"{usersvc.url}/healthz", timeout=5).status_code == 200
-        eventually(lambda: httpx2.get(f"{usersvc.url}/readyz", timeout=5).status_code == 503)
+        assert httpx2.get(f"{usersvc.url}/healthz", timeout=PATIENCE_SECONDS).status_code == 200
+        eventually(lambda: httpx2.get(f"{usersvc.url}/readyz", timeout=PATIENCE_SECONDS).status_code == 503)
 
         unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, unlimited)

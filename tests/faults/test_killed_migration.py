@@ -13,7 +13,7 @@ from sqlalchemy import inspect
 
 from tests.conftest import settings_for
 from tests.factories import EMAIL, PASSWORD
-from tests.processes import Usersvc
+from tests.processes import PATIENCE_SECONDS, Usersvc
 from usersvc.core import Core, build
 from usersvc.db import models
 from usersvc.db.migrate import alembic_config
@@ -61,7 +61,7 @@ def _is_killed(usersvc: Usersvc, *, at: str) -> None:
         cwd=usersvc.folder,
         env=usersvc.environ,
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert died.returncode == -signal.SIGKILL, died.stderr

@@ -3,7 +3,6 @@
 import signal
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +11,7 @@ from huey.api import crontab
 
 from tests.database import locked
 from tests.factories import EMAIL, PASSWORD, STRANGER, active, delivered
+from tests.processes import PATIENCE_SECONDS, eventually
 from usersvc.clock import MovedClock
 from usersvc.core import Core
 from usersvc.errors import DatabaseUnavailable, NoDatabase, SchemaOutdated
@@ -23,20 +23,13 @@ from usersvc.services import maintenance, registration
 from usersvc.stopping import Stop
 
 
-def _within(seconds: float, happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-
-
 def test_the_doorbell_wakes_the_worker(core: Core, transport: MemoryTransport) -> None:
     worker = Worker(core, make_queue(core.settings))
     core.doorbell = worker.wake
     worker.start()
     try:
         registration.register(core, email=EMAIL, password=PASSWORD, actor=STRANGER)
-        _within(10, lambda: transport.sent)
+        eventually(lambda: transport.sent)
     finally:
         worker.stop()
 
@@ -48,8 +41,8 @@ def test_at_its_start_a_worker_sends_what_waits_and_purges_what_it_missed(
     worker = Worker(core, make_queue(core.settings))
     worker.start()
     try:
-        _within(10, lambda: transport.sent)
-        _within(10, lambda: maintenance.last_slot(core))
+        eventually(lambda: transport.sent)
+        eventually(lambda: maintenance.last_slot(core))
     finally:
         worker.stop()
     slot = maintenance.last_slot(core)
@@ -64,7 +57,7 @@ def test_a_stop_lets_the_mail_in_hand_be_finished_and_leaves_the_rest(core: Core
     class Slow(MemoryTransport):
         def send(self, message):
             started.set()
-            go_on.wait(10)
+            go_on.wait(PATIENCE_SECONDS)
             return super().send(message)
 
     core.transport = slow = Slow()
@@ -72,13 +65,13 @@ def test_a_stop_lets_the_mail_in_hand_be_finished_and_leaves_the_rest(core: Core
         registration.register(core, email=f"{name}@example.org", password=PASSWORD, actor=STRANGER)
     worker = Worker(core, make_queue(core.settings), threads=1)
     worker.start()
-    assert started.wait(10)
+    assert started.wait(PATIENCE_SECONDS)
     stopping = threading.Thread(target=worker.stop)
     stopping.start()
     time.sleep(0.2)
     assert stopping.is_alive()
     go_on.set()
-    stopping.join(10)
+    stopping.join(PATIENCE_SECONDS)
     assert not stopping.is_alive()
     assert len(slow.sent) == 1
     assert len(delivered(core)) == 2  # the one that was finished, and the other one now
@@ -109,7 +102,7 @@ def test_a_task_that_fails_stops_nothing(core: Core, transport: MemoryTransport)
         time.sleep(0.5)
         core.database = database
         registration.register(core, email=EMAIL, password=PASSWORD, actor=STRANGER)
-        _within(10, lambda: transport.sent)
+        eventually(lambda: transport.sent)
     finally:
         worker.stop()
 

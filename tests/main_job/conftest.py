@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Usersvc
+from tests.processes import PATIENCE_SECONDS, Usersvc
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def rows(usersvc: Usersvc) -> Iterator:
     """Look into the database beside the running processes."""
 
     def query(sql: str, *values: object) -> list[tuple]:
-        connection = sqlite3.connect(usersvc.database, timeout=10)
+        connection = sqlite3.connect(usersvc.database, timeout=PATIENCE_SECONDS)
         try:
             found = connection.execute(sql, values).fetchall()
             connection.commit()

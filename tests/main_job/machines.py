@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from tests.conftest import postgresql_values
-from tests.processes import Running, Usersvc, free_port
+from tests.processes import PATIENCE_SECONDS, Running, Usersvc, free_port
 from tests.servers import PostgreSQL, postgresql, redis_server
 
 KINDS = [
@@ -46,7 +46,9 @@ class Machines:
     def rows(self, sql: str) -> list[Any]:
         if self.server:
             return self.server.execute(sql, database=self._database)
-        with contextlib.closing(sqlite3.connect(self.usersvc.database, timeout=10)) as connection:
+        with contextlib.closing(
+            sqlite3.connect(self.usersvc.database, timeout=PATIENCE_SECONDS)
+        ) as connection:
             return connection.execute(sql).fetchall()
 
     def call(
@@ -57,7 +59,7 @@ class Machines:
         if token:
             headers["Authorization"] = f"Bearer {token}"
         url = f"{self.urls[next(self._turns) % len(self.urls)]}/api/v1{path}"
-        return httpx2.request(method, url, json=body, headers=headers, timeout=30)
+        return httpx2.request(method, url, json=body, headers=headers, timeout=PATIENCE_SECONDS)
 
     def insistent(self, number: int, path: str, body: Any) -> httpx2.Response:
         """Again after each honest 503."""
@@ -90,7 +92,7 @@ class Machines:
             for process in self.processes:
                 process.process.terminate()
             for process in self.processes:
-                assert process.process.wait(timeout=40) == 0, process.output
+                assert process.process.wait(timeout=PATIENCE_SECONDS) == 0, process.output
                 assert "Traceback" not in process.output
 
 
@@ -109,6 +111,6 @@ def machines(kind: str, folder: Path) -> Iterator[Machines]:
 
 def _is_ready(url: str) -> bool:
     try:
-        return httpx2.get(f"{url}/readyz", timeout=5).status_code == 200
+        return httpx2.get(f"{url}/readyz", timeout=PATIENCE_SECONDS).status_code == 200
     except httpx2.TransportError:
         return False

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.factories import PASSWORD, token_in_file
-from tests.processes import Running, Usersvc, eventually
+from tests.processes import PATIENCE_SECONDS, Running, Usersvc, eventually
 
 pytestmark = [pytest.mark.process, pytest.mark.sqlite]
 
@@ -66,7 +66,7 @@ class Site:
         return [server, worker]
 
     def rows(self, sql: str) -> list[Any]:
-        with closing(sqlite3.connect(self.usersvc.database, timeout=10)) as connection:
+        with closing(sqlite3.connect(self.usersvc.database, timeout=PATIENCE_SECONDS)) as connection:
             return connection.execute(sql).fetchall()
 
     def purges(self) -> int:

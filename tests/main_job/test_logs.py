@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD, text_of
-from tests.processes import Running, Usersvc, eventually
+from tests.processes import PATIENCE_SECONDS, Running, Usersvc, eventually
 from tests.smtp import MailServer, mail_server
 
 pytestmark = pytest.mark.process
@@ -52,7 +52,7 @@ class Run:
         if token:
             headers["Authorization"] = f"Bearer {token}"
         url = path if path.startswith("http") else self.usersvc.api + path
-        answer = httpx2.request(method, url, json=body, headers=headers, timeout=30)
+        answer = httpx2.request(method, url, json=body, headers=headers, timeout=PATIENCE_SECONDS)
         return answer.json() if "json" in answer.headers["content-type"] else answer.text
 
     def log_in(self, email: str, password: str) -> dict[str, str]:

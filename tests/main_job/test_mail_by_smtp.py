@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from tests.factories import EMAIL, PASSWORD, token_in
-from tests.processes import Usersvc, eventually
+from tests.processes import PATIENCE_SECONDS, Usersvc, eventually
 from tests.smtp import MailServer, ca_file, certificate, mail_server
 
 LOGIN = ("mailer", "right horse battery")
@@ -42,7 +42,7 @@ def usersvc(tmp_path: Path, server: MailServer) -> Usersvc:
 
 def rows(usersvc: Usersvc, sql: str) -> list[tuple[object, ...]]:
     """Look into the database beside the running processes."""
-    with closing(sqlite3.connect(usersvc.database, timeout=10)) as database, database:
+    with closing(sqlite3.connect(usersvc.database, timeout=PATIENCE_SECONDS)) as database, database:
         return database.execute(sql).fetchall()
 
 

@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from tests.factories import PASSWORD
-from tests.processes import Usersvc, eventually, free_port
+from tests.processes import PATIENCE_SECONDS, Usersvc, eventually, free_port
 from tests.smtp import ca_file, certificate, raw_server, read_until, until_it_hangs_up
 
 pytestmark = pytest.mark.process
@@ -111,7 +111,10 @@ def usersvc(tmp_path: Path) -> Usersvc:
 
 def _rows(usersvc: Usersvc, sql: str) -> list[tuple[Any, ...]]:
     """Beside the running processes."""
-    with contextlib.closing(sqlite3.connect(usersvc.database, timeout=10)) as database, database:
+    with (
+        contextlib.closing(sqlite3.connect(usersvc.database, timeout=PATIENCE_SECONDS)) as database,
+        database,
+    ):
         return database.execute(sql).fetchall()
 
 
@@ -138,7 +141,7 @@ def test_r06_r07_r08_r09_a_mail_ends_as_its_fault_says_and_all_arrive_once_the_s
             _rows(usersvc, "UPDATE outbox SET next_attempt_at = '2999-01-01 00:00:00.000000'")
             listening.enter_context(raw_server(server.talk, port=port))
             addresses += [_register(usersvc, fault) for fault in others]
-            worker.wait_until(lambda: "refused the login" in worker.output, "all faults are had", seconds=60)
+            worker.wait_until(lambda: "refused the login" in worker.output, "all faults are had")
             assert worker.stop() == 0
             assert "Traceback" not in worker.output
         mails = _rows(usersvc, "SELECT address, status, attempts, last_error FROM outbox ORDER BY created_at")

@@ -13,7 +13,7 @@ import jwt
 import pytest
 
 from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD, token_in_file
-from tests.processes import Usersvc, eventually
+from tests.processes import PATIENCE_SECONDS, Usersvc, eventually
 
 API_DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "api.md"
 
@@ -83,7 +83,7 @@ def test_a_person_registers_activates_logs_in_and_out_and_an_operator_does_his_p
             f"{usersvc.api}/users/me/change-password",
             json={"current_password": PASSWORD, "new_password": OTHER_PASSWORD},
             headers={"Authorization": f"Bearer {refreshed['access_token']}"},
-            timeout=30,
+            timeout=PATIENCE_SECONDS,
         )
         assert changed.status_code == 200
         assert usersvc.me(refreshed["access_token"]).status_code == 401
@@ -163,7 +163,7 @@ def test_a09_fifty_registrations_of_one_address_at_once_make_one_row_and_one_mai
 
     def register(number: int) -> int:
         source = httpx2.HTTPTransport(local_address=f"127.0.0.{number + 2}")
-        with httpx2.Client(transport=source, timeout=60) as client:
+        with httpx2.Client(transport=source, timeout=PATIENCE_SECONDS) as client:
             together.wait()
             give_up_at = time.monotonic() + 180
             while True:
@@ -291,7 +291,9 @@ def test_r27_every_request_that_was_taken_in_is_answered_when_the_server_stops(
         while True:
             body = {"email": f"u{number}@example.org"}
             try:
-                response = httpx2.post(f"{usersvc.api}/auth/resend-activation", json=body, timeout=30)
+                response = httpx2.post(
+                    f"{usersvc.api}/auth/resend-activation", json=body, timeout=PATIENCE_SECONDS
+                )
                 answered.append(response.status_code)
             except httpx2.ConnectError:
                 return
@@ -304,6 +306,6 @@ def test_r27_every_request_that_was_taken_in_is_answered_when_the_server_stops(
         threading.Event().wait(1.5)
         assert server.stop() == 0
         for client in clients:
-            client.result(timeout=30)
+            client.result(timeout=PATIENCE_SECONDS)
     assert set(answered) == {202}
     assert rows("SELECT count(*) FROM outbox WHERE kind = 'resend_activation'") == [(len(answered),)]

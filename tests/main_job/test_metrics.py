@@ -13,7 +13,7 @@ import pytest
 
 from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD
 from tests.metrics import samples, total, value
-from tests.processes import Running, Usersvc, eventually
+from tests.processes import PATIENCE_SECONDS, Running, Usersvc, eventually
 
 pytestmark = pytest.mark.process
 
@@ -40,7 +40,7 @@ def two(usersvc: Usersvc) -> Iterator[Running]:
 def _metrics(usersvc: Usersvc) -> str:
     """Over a connection of its own; empty where a process died with it."""
     try:
-        response = httpx2.get(f"{usersvc.url}/metrics", timeout=30)
+        response = httpx2.get(f"{usersvc.url}/metrics", timeout=PATIENCE_SECONDS)
     except httpx2.TransportError:
         return ""
     assert response.status_code == 200, response.text

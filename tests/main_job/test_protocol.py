@@ -20,22 +20,29 @@ import pytest
 from tests import processes
 from tests.conftest import settings_for
 from tests.factories import EMAIL, OTHER_PASSWORD, PASSWORD, token_in_file
-from tests.processes import Usersvc, eventually
-from usersvc.api import protocol
+from tests.processes import PATIENCE_SECONDS, Usersvc, eventually
 from usersvc.jobs.queue import make_queue
 
 pytestmark = pytest.mark.process
 
 
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Usersvc]:
+    """One for all who leave nothing behind in it."""
+    found = Usersvc(tmp_path_factory.mktemp("protocol"))
+    with found.serving():
+        yield found
+
+
 @pytest.fixture
-def serving(usersvc: Usersvc) -> Iterator[Usersvc]:
+def alone(usersvc: Usersvc) -> Iterator[Usersvc]:
     with usersvc.serving():
         yield usersvc
 
 
 def _talk(usersvc: Usersvc, *parts: bytes, end: bool = False, pause: float = 0.05) -> bytes:
-    """Send the parts, and all that comes back until the server closes or says nothing more."""
-    with socket.create_connection(("127.0.0.1", usersvc.port), timeout=3) as connection:
+    """Send the parts, and all that comes back until the server closes."""
+    with socket.create_connection(("127.0.0.1", usersvc.port), timeout=PATIENCE_SECONDS) as connection:
         try:
             for part in parts:
                 connection.sendall(part)
@@ -50,6 +57,16 @@ def _talk(usersvc: Usersvc, *parts: bytes, end: bool = False, pause: float = 0.0
                 found += piece
         except OSError:
             pass
+        return found
+
+
+def _told_first(usersvc: Usersvc, request: bytes) -> bytes:
+    """The answer, on a connection that may stay open."""
+    with socket.create_connection(("127.0.0.1", usersvc.port), timeout=PATIENCE_SECONDS) as connection:
+        connection.sendall(request)
+        found = b""
+        while not found.endswith(b"}") and (piece := connection.recv(65536)):
+            found += piece
         return found
 
 
@@ -78,7 +95,7 @@ def test_a_stranger_cannot_fill_the_log_with_warnings(usersvc: Usersvc) -> None:
     upgrade = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: %b\r\n\r\n"
     with usersvc.serving() as server:
         for sent in (b"GARBAGE\r\n\r\n", upgrade % b"websocket", upgrade % b"h2c"):
-            assert _talk(usersvc, sent).startswith(b"HTTP/1.1 ")
+            assert _told_first(usersvc, sent).startswith(b"HTTP/1.1 ")
         assert server.stop() == 0
         logged = [json.loads(line) for line in server.output.splitlines() if line.startswith("{")]
         assert {line["level"] for line in logged} == {"info"}
@@ -177,10 +194,13 @@ def test_a47_who_sends_slowly_is_let_go_and_others_are_served(serving: Usersvc) 
         for connection in slow[:50]:
             connection.sendall(b"GET /healthz HTTP/1.1\r\n")
         for _ in range(5):
-            assert httpx2.get(f"{serving.url}/healthz", timeout=2).status_code == 200
-        time.sleep(protocol.HEADER_SECONDS + 1)
+            assert serving.get("/healthz").status_code == 200
+        for connection in slow:
+            connection.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                connection.recv(65536)
         for number, connection in enumerate(slow):
-            connection.settimeout(2)
+            connection.settimeout(PATIENCE_SECONDS)
             answer = connection.recv(65536)
             assert answer.startswith(b"HTTP/1.1 408") if number < 50 else answer == b""
     finally:
@@ -213,18 +233,18 @@ def test_that_no_connection_can_be_taken_is_logged_and_fills_no_log(
         assert server.stop() == 0
 
 
-def test_half_a_body_changes_nothing(serving: Usersvc) -> None:
+def test_half_a_body_changes_nothing(alone: Usersvc) -> None:
     """Cut off, a form still looks whole: its password would be another one than was typed."""
     for password in (PASSWORD, OTHER_PASSWORD):
-        serving.post("/users", {"email": EMAIL, "password": password})
-    [mail] = eventually(serving.mails)
+        alone.post("/users", {"email": EMAIL, "password": password})
+    [mail] = eventually(alone.mails)
     form = f"token={token_in_file(mail)}&password=marble+92+otter".encode()
     head = b"POST /activate HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
     chunked = head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(form), form)
     counted = head + b"Content-Length: %d\r\n\r\n%s" % (len(form) + 4, form)
     for request in (chunked, counted):
-        assert b" 200 " not in _talk(serving, request, end=True)
-    with sqlite3.connect(serving.database) as connection:
+        assert b" 200 " not in _talk(alone, request, end=True)
+    with sqlite3.connect(alone.database) as connection:
         assert connection.execute("SELECT status, password_hash FROM users").fetchall() == [("pending", None)]
     connection.close()
 
@@ -261,34 +281,39 @@ def test_head_is_answered_as_get_without_a_body(serving: Usersvc) -> None:
 def test_a_locked_queue_makes_nobody_wait(serving: Usersvc) -> None:
     other = sqlite3.connect(serving.folder / "data" / "queue.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    try:
+
+    def ask(number: int) -> float:
+        """How long ten at once took."""
         begun = time.monotonic()
         with ThreadPoolExecutor(10) as pool:
-            answers = pool.map(
-                lambda n: serving.post("/auth/resend-activation", {"email": f"u{n}@example.org"}), range(10)
-            )
+            bodies = [{"email": f"u{number}.{each}@example.org"} for each in range(10)]
+            answers = pool.map(lambda body: serving.post("/auth/resend-activation", body), bodies)
             assert {answer.status_code for answer in answers} == {202}
-        assert time.monotonic() - begun < 4
+        return time.monotonic() - begun
+
+    try:
+        # Waiting would take five seconds each time; a machine that is busy is so now and then.
+        assert any(ask(number) < 4 for number in range(5))
     finally:
         other.execute("ROLLBACK")
         other.close()
 
 
-def test_a_database_that_is_gone_takes_no_more_writes_and_is_not_made_anew(serving: Usersvc) -> None:
-    assert serving.post("/users", {"email": EMAIL, "password": PASSWORD}).status_code == 202
-    eventually(serving.mails)
-    for path in (serving.folder / "data").glob("usersvc.db*"):
+def test_a_database_that_is_gone_takes_no_more_writes_and_is_not_made_anew(alone: Usersvc) -> None:
+    assert alone.post("/users", {"email": EMAIL, "password": PASSWORD}).status_code == 202
+    eventually(alone.mails)
+    for path in (alone.folder / "data").glob("usersvc.db*"):
         path.unlink()
     together = threading.Barrier(10)
 
     def register(number: int) -> int:
         together.wait()
-        return serving.post("/users", {"email": f"u{number}@example.org", "password": PASSWORD}).status_code
+        return alone.post("/users", {"email": f"u{number}@example.org", "password": PASSWORD}).status_code
 
     with ThreadPoolExecutor(10) as pool:
         assert set(pool.map(register, range(10))) == {503}
-    assert not serving.database.exists()
-    assert httpx2.get(f"{serving.url}/healthz").status_code == 200
+    assert not alone.database.exists()
+    assert httpx2.get(f"{alone.url}/healthz").status_code == 200
 
 
 def test_of_two_servers_on_one_port_one_is_told(usersvc: Usersvc, tmp_path: Path) -> None:
@@ -310,7 +335,7 @@ def test_a_child_that_cannot_start_ends_the_parent(usersvc: Usersvc) -> None:
             command = Path(f"/proc/{child}/cmdline").read_bytes()
             if b"spawn_main" in command:
                 os.kill(int(child), signal.SIGKILL)
-        assert server.process.wait(timeout=30) == 8
+        assert server.process.wait(timeout=PATIENCE_SECONDS) == 8
         assert "the secret key is missing" in server.output
         assert "Traceback" not in server.output
 

@@ -15,7 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from tests.factories import PASSWORD
 from tests.main_job.machines import Machines
-from tests.processes import JSON, Usersvc, sockets, sockets_from
+from tests.processes import JSON, PATIENCE_SECONDS, Usersvc, sockets, sockets_from
 from tests.servers import postgresql
 
 pytestmark = pytest.mark.process
@@ -55,7 +55,7 @@ class Client:
     def ask(self) -> int:
         for round_ in range(ROUNDS):
             # Another connection each time, so that another process may answer.
-            with closing(HTTPConnection("127.0.0.1", self._port, timeout=30)) as self._http:
+            with closing(HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_SECONDS)) as self._http:
                 self._shows_me()
                 self._renames_me(round_)
                 self._lists_my_sessions()

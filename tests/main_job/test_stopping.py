@@ -17,7 +17,7 @@ import pytest
 
 from tests.factories import EMAIL, PASSWORD
 from tests.metrics import value
-from tests.processes import USERSVC, Running, Usersvc, eventually
+from tests.processes import PATIENCE_SECONDS, USERSVC, Running, Usersvc, eventually
 from usersvc.api import protocol
 
 pytestmark = pytest.mark.process
@@ -34,7 +34,9 @@ def open_ones() -> Iterator[ExitStack]:
 
 
 def _connected(usersvc: Usersvc, open_ones: ExitStack) -> socket.socket:
-    return open_ones.enter_context(socket.create_connection(("127.0.0.1", usersvc.port), timeout=20))
+    return open_ones.enter_context(
+        socket.create_connection(("127.0.0.1", usersvc.port), timeout=PATIENCE_SECONDS)
+    )
 
 
 def _answers(connection: socket.socket) -> bytes:
@@ -102,7 +104,7 @@ def test_a_signal_stops_each_process_cleanly(
             _signal_all(process, signum)
         else:
             process.process.send_signal(signum)
-        assert process.process.wait(timeout=40) == 0
+        assert process.process.wait(timeout=PATIENCE_SECONDS) == 0
         assert "worker stopped" in process.output
         assert "Traceback" not in process.output
 
@@ -126,7 +128,7 @@ def test_ctrl_c_while_it_starts_stops_it_as_cleanly(
             eventually(lambda: len(_children(server)) > 1)
         _signal_all(server, signal.SIGINT)
         assert _answers(connection).startswith(b"HTTP/1.1 200")
-        assert server.process.wait(timeout=40) == 0
+        assert server.process.wait(timeout=PATIENCE_SECONDS) == 0
         assert "Traceback" not in server.output
 
 
@@ -150,7 +152,7 @@ def test_children_that_died_are_replaced_and_none_outlives_its_parent(
         server.process.kill()
         late.sendall(REQUEST)
         assert _answer(late).startswith(b"HTTP/1.1 200")
-        server.process.wait(timeout=10)
+        server.process.wait(timeout=PATIENCE_SECONDS)
         eventually(lambda: _are_gone(children))
 
 
@@ -190,7 +192,7 @@ def test_readiness_goes_red_first_and_everybody_is_served_until_a_second_signal(
         assert usersvc.post("/users", {"email": EMAIL, "password": PASSWORD}).status_code == 202
         assert httpx2.get(f"{usersvc.url}/healthz").status_code == 200
         assert kept.get(f"{usersvc.url}/healthz").headers["connection"] == "close"
-        assert server.stop(seconds=20) == 0
+        assert server.stop() == 0
         assert "worker stopped" not in server.output
         eventually(lambda: _are_gone(children))
 
@@ -223,7 +225,7 @@ def test_who_is_connected_but_not_accepted_yet_is_answered(
             connection.sendall(REQUEST)
         for connection in waiting:
             assert _answers(connection).startswith(b"HTTP/1.1 200")
-        assert server.process.wait(timeout=40) == 0
+        assert server.process.wait(timeout=PATIENCE_SECONDS) == 0
 
 
 def test_who_is_connected_has_a_moment_to_say_something(usersvc: Usersvc, open_ones: ExitStack) -> None:
@@ -251,7 +253,7 @@ def test_who_is_connected_has_a_moment_to_say_something(usersvc: Usersvc, open_o
         in_body.sendall(post[-10:])
         for connection in (in_headers, in_body):
             assert _answers(connection).startswith(b"HTTP/1.1 202")
-        assert server.process.wait(timeout=40) == 0
+        assert server.process.wait(timeout=PATIENCE_SECONDS) == 0
         assert "cut off" not in server.output
 
 
@@ -268,7 +270,7 @@ def test_pipelined_requests_are_all_answered_and_the_last_one_closes(
         assert (answers.count(b"HTTP/1.1 503"), answers.count(b"HTTP/1.1 200")) == (3, 1)
         assert answers.count(b"connection: close") == 1
         assert answers.rindex(b"connection: close") > answers.rindex(b"HTTP/1.1")
-        assert server.process.wait(timeout=40) == 0
+        assert server.process.wait(timeout=PATIENCE_SECONDS) == 0
 
 
 # -- the worker
@@ -290,7 +292,7 @@ def slow_mail(usersvc: Usersvc, rows, open_ones: ExitStack) -> tuple[subprocess.
         [*USERSVC, "worker", "--threads", "1"], cwd=usersvc.folder, env=environ, stdout=writing
     )
     os.close(writing)
-    open_ones.callback(worker.wait, timeout=10)
+    open_ones.callback(worker.wait, timeout=PATIENCE_SECONDS)
     open_ones.callback(worker.kill)
     eventually(lambda: rows("SELECT count(*) FROM outbox WHERE attempts = 1") == [(1,)])
     return worker, console
@@ -303,6 +305,6 @@ def test_a_mail_on_its_way_is_waited_for_and_the_next_one_is_left(slow_mail, row
         worker.wait(timeout=1)
     with ThreadPoolExecutor(1) as pool:
         mails = pool.submit(console.read)
-        assert worker.wait(timeout=20) == 0
+        assert worker.wait(timeout=PATIENCE_SECONDS) == 0
         assert mails.result().count(b"Subject: ") == 1
     assert rows("SELECT status, attempts FROM outbox ORDER BY attempts") == [("due", 0), ("sent", 1)]

@@ -207,7 +207,7 @@ def _over_http(usersvc: Usersvc, token: str, way: str, victim_id: Any) -> str:
         f"{usersvc.api}/admin/users/{victim_id}/{path}",
         json=body,
         headers={"Authorization": f"Bearer {token}"},
-        timeout=30,
+        timeout=90,
     )
     return str((response.json()["error"] or {"code": "OK"})["code"])
 
