@@ -30,7 +30,9 @@ from usersvc.settings import keys
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = [listed.name for listed in commands.COMMANDS]
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [
+    path for where in ("*.md", "docs/**/*.md", "examples/*/*.md") for path in sorted(ROOT.glob(where))
+]
 
 # What only commands raise: no route can answer with these.
 _OF_COMMANDS = {

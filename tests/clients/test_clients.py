@@ -1,6 +1,7 @@
 """Others read usersvc's document and check its tokens: a linter, generators of clients, verifiers."""
 
 import json
+import re
 import shutil
 import sys
 import time
@@ -16,8 +17,9 @@ from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
 from joserfc import jwt as joserfc_jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
+from starlette.testclient import TestClient
 
-from tests.clients.toolbox import PACKAGES, PYTHON, node, of_npm, of_python, run
+from tests.clients.toolbox import PACKAGES, PYTHON, ROOT, node, of_npm, of_python, run
 from tests.factories import PASSWORD
 from tests.forgery import forgeries
 from tests.verify.serving import Served, served
@@ -193,3 +195,37 @@ def test_libraries_of_others_believe_its_tokens_and_no_forged_ones(found: Served
     told = json.loads(run(node("verify.mjs"), tmp_path, text=json.dumps(asked)))
     assert {name: told[name] for name in good} == {role: role for role in good}
     assert [name for name in wrong if not told[name].startswith("refused: ERR_J")] == []
+
+
+def test_the_examples_for_other_frameworks_work_with_the_folder_verify_alone(
+    found: Served, tmp_path: Path
+) -> None:
+    text = (ROOT / "docs" / "relying-services.md").read_text(encoding="utf-8")
+    text = text.replace("http://127.0.0.1:8000", found.usersvc.url)
+    examples = dict(re.findall(r"```python\n# ([a-z]+)\n(.*?)```", text, re.DOTALL))
+    shutil.copytree(ROOT / "usersvc" / "verify", tmp_path / "usersvc" / "verify")
+    user = found.log_in("user")
+    tokens = {
+        "moderator": found.log_in("moderator"),
+        "user": user,
+        "garbage": "garbage",
+        "expired": found.resigned(user, exp=int(time.time()) - 31),
+    }
+    requests = {name: {"Authorization": f"Bearer {token}"} for name, token in tokens.items()} | {"nobody": {}}
+    told = run(
+        [PYTHON, "-W", "error", str(HERE / "frameworks.py")],
+        tmp_path,
+        text=json.dumps([examples, requests]),
+        PYTHONPATH=str(tmp_path),
+    )
+    expected = {"moderator": 200, "user": 403, "garbage": 401, "expired": 401, "nobody": 401}
+    assert json.loads(told) == {
+        "flask": expected,
+        "django": expected,
+        "asgi": expected | {"user": 200},  # which asks for no permission
+    }
+    names: dict[str, Any] = {}
+    exec(examples["fastapi"], names)
+    client = TestClient(names["app"])
+    for name, headers in requests.items():
+        assert client.get("/orders", headers=headers).status_code == expected[name]

@@ -131,7 +131,7 @@ def test_in_the_event_loop_a_fetch_holds_up_nobody_and_keys_at_hand_need_no_thre
     assert world.publisher.asked == 1
 
 
-def test_r19_where_the_first_fetch_fails_nothing_is_known_and_it_is_tried_again_soon(world: World) -> None:
+def test_where_the_first_fetch_fails_nothing_is_known_and_it_is_tried_again_soon(world: World) -> None:
     world.publisher.fail()
     for _ in range(20):
         error = _refused(world, signed(world.key), KeysUnavailable)
@@ -150,7 +150,7 @@ def test_r19_where_the_first_fetch_fails_nothing_is_known_and_it_is_tried_again_
     assert world.publisher.asked == 2
 
 
-def test_r19_where_a_later_fetch_fails_the_keys_go_on_being_used_for_a_day(
+def test_where_a_later_fetch_fails_the_keys_go_on_being_used_for_a_day(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     _good(world)
