@@ -87,6 +87,11 @@ class InvalidCursor(DomainError):
     message = "This cursor does not belong to this list: begin at the first page again."
 
 
+class UnknownAudience(DomainError):
+    kind = Kind.INVALID
+    message = "There is no such audience: the setting tokens.audiences names them."
+
+
 class PasswordRequired(DomainError):
     kind = Kind.INVALID
     message = "Choose a password together with this link; the link stays valid."

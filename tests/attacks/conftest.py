@@ -52,6 +52,7 @@ BODIES: dict[str, dict[str, str]] = {
     "POST /auth/login": {"email": USER, "password": PASSWORD},
     "POST /auth/refresh": {"refresh_token": "{refresh_token}"},
     "POST /auth/logout": {"refresh_token": "x"},
+    "POST /auth/tokens": {"audience": "billing"},
     "POST /auth/forgot-password": {"email": USER},
     "POST /auth/reset-password": {"reset_token": "x", "new_password": OTHER_PASSWORD},
     "PATCH /users/me": {"username": "new{n}"},
@@ -142,7 +143,8 @@ def _populate(core: Core) -> tuple[dict[str, TokenPair], dict[str, str]]:
 @pytest.fixture
 def make_world_core(made: Made, tmp_path: Path) -> Iterator[Make]:
     folder = Path(shutil.copytree(made.folder, tmp_path / "data"))
-    with cores(folder, {"throttle__enabled": False}, copy(made.clock), MemoryTransport()) as make:
+    values = {"throttle__enabled": False, "tokens__audiences": "billing, files"}
+    with cores(folder, values, copy(made.clock), MemoryTransport()) as make:
         yield make
 
 

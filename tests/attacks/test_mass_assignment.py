@@ -56,6 +56,7 @@ ROUTES: dict[str, tuple[dict[str, str], set[str]]] = {
     "POST /auth/login": ({"email": TARGET, "password": PASSWORD}, {"email"}),
     "POST /auth/refresh": ({"refresh_token": "{refresh_token}"}, set()),
     "POST /auth/logout": ({"refresh_token": "{refresh_token}"}, set()),
+    "POST /auth/tokens": ({"audience": "billing"}, set()),
     "POST /auth/forgot-password": ({"email": TARGET}, {"email"}),
     "POST /auth/reset-password": ({"reset_token": "{reset}", "new_password": OTHER_PASSWORD}, set()),
     "PATCH /users/me": ({"username": "another"}, {"username"}),

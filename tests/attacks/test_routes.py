@@ -44,6 +44,7 @@ ROUTES: dict[str, tuple[int, int, int, int]] = {
     "POST /auth/login": _open(200),
     "POST /auth/refresh": _open(200),
     "POST /auth/logout": _open(200),
+    "POST /auth/tokens": _OWN,
     "POST /auth/forgot-password": _open(202),
     "POST /auth/reset-password": _open(422),
     "GET /users/me": _OWN,

@@ -86,11 +86,13 @@ class Tokens:
         permissions: list[str],
         at: datetime,
         expires_at: datetime,
+        audience: str | None = None,
     ) -> str:
+        """For usersvc's own routes, or for another audience, which is then the only one that takes it."""
         issued = int(at.timestamp())
         claims = {
             "iss": self._issuer,
-            "aud": self._audience,
+            "aud": audience or self._audience,
             "sub": str(user_id),
             "client_id": self._audience,
             "sid": str(session_id),
