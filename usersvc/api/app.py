@@ -24,6 +24,7 @@ from usersvc.api import (
     pages,
     passwords,
     registration,
+    service_accounts,
     sessions,
     well_known,
 )
@@ -69,7 +70,7 @@ def create_app(core: Core, *, draining: Callable[[], bool] = lambda: False) -> A
 def _add_routes(app: FastAPI, *, with_docs: bool) -> None:
     """Each of the application's own: those of routers in it would be searched router by router."""
     modules = (
-        *(registration, login, sessions, audiences, passwords, me, admin, audit),
+        *(registration, login, sessions, audiences, passwords, me, admin, service_accounts, audit),
         *(well_known, health, metrics, pages),
     )
     routes = [route for module in modules for route in module.router.routes]
