@@ -128,6 +128,14 @@ class World:
             for method, operation in methods.items()
         }
 
+    def with_json(self) -> dict[str, dict[str, Any]]:
+        """Of these the routes that take JSON; services send forms."""
+        return {
+            route: said
+            for route, said in self.documented().items()
+            if "application/json" in said.get("requestBody", {}).get("content", {})
+        }
+
 
 @pytest.fixture(scope="session")
 def made(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:

@@ -21,6 +21,7 @@ from usersvc.api import (
     login,
     me,
     metrics,
+    oauth,
     pages,
     passwords,
     registration,
@@ -31,6 +32,7 @@ from usersvc.api import (
 from usersvc.api.counting import Counts
 from usersvc.api.deps import Face
 from usersvc.api.envelope import Envelope
+from usersvc.api.oauth_schemas import CLIENT_SCHEME
 from usersvc.api.routing import ByPath
 from usersvc.api.schemas import Failure
 from usersvc.core import Core
@@ -71,7 +73,7 @@ def _add_routes(app: FastAPI, *, with_docs: bool) -> None:
     """Each of the application's own: those of routers in it would be searched router by router."""
     modules = (
         *(registration, login, sessions, audiences, passwords, me, admin, service_accounts, audit),
-        *(well_known, health, metrics, pages),
+        *(oauth, well_known, health, metrics, pages),
     )
     routes = [route for module in modules for route in module.router.routes]
     if with_docs:
@@ -89,5 +91,6 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
         schema = Failure.model_json_schema(ref_template="#/components/schemas/{model}")
         document["components"]["schemas"] |= schema.pop("$defs") | {"Failure": schema}
+        document["components"]["securitySchemes"]["Client"] = CLIENT_SCHEME
         app.openapi_schema = document
     return app.openapi_schema

@@ -43,7 +43,7 @@ def authenticate_client(core: Core, *, client_id: str, client_secret: str, actor
     """
     if not is_well_formed(client_secret):
         raise InvalidClient
-    with core.glance() as tx:
+    with core.read() as tx:
         found = tx.services.by_digest(digest(client_secret))
         now = tx.now
     if found is None or not _is_it(*found, client_id, now):
