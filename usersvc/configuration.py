@@ -254,6 +254,11 @@ def _check_together(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
         )
     if sessions.idle_days > sessions.absolute_days:
         yield ("sessions.idle_days", "sessions.absolute_days"), "expected at most sessions.absolute_days"
+    if settings.tokens.audience in settings.audiences:
+        yield (
+            ("tokens.audiences", "tokens.audience"),
+            "expected other names than tokens.audience, whose tokens open usersvc",
+        )
     if server.secret_key_file and (problem := _secret_file_problem(settings.secret_key_path)):
         yield ("server.secret_key_file",), problem
     if settings.templates_dir and (problem := _folder_problem(settings.templates_dir)):

@@ -29,6 +29,7 @@ from usersvc.repositories.keys import Keys
 from usersvc.repositories.known_networks import KnownNetworks
 from usersvc.repositories.link_tokens import LinkTokens
 from usersvc.repositories.outbox import Outbox
+from usersvc.repositories.services import Services
 from usersvc.repositories.sessions import Sessions
 from usersvc.repositories.tables import Tables
 from usersvc.repositories.throttle import Throttle
@@ -77,7 +78,7 @@ class Tx:
                 id=self._last_entry,
                 at=self.now,
                 actor_kind=actor.kind,
-                actor_id=actor.user_id,
+                actor_id=actor.acting_id,
                 actor_name=actor.name,
                 action=action,
                 target_id=target,
@@ -107,6 +108,10 @@ class Tx:
     @cached_property
     def keys(self) -> Keys:
         return Keys(self.connection)
+
+    @cached_property
+    def services(self) -> Services:
+        return Services(self.connection)
 
     @cached_property
     def outbox(self) -> Outbox:

@@ -72,6 +72,20 @@ class InvalidUsername(DomainError):
     )
 
 
+class InvalidPermission(DomainError):
+    kind = Kind.INVALID
+    message = (
+        "A permission is two words with a colon between them, like orders:write; "
+        "each has 1 to 32 characters out of a-z, 0-9, dot, underscore and hyphen, "
+        "and begins with a letter or digit."
+    )
+
+
+class ReservedPermission(DomainError):
+    kind = Kind.INVALID
+    message = "This permission is reserved: usersvc itself grants it, by a role, or may one day."
+
+
 class WeakPassword(DomainError):
     kind = Kind.INVALID
     message = "This password is too easy to guess."
@@ -85,6 +99,29 @@ class InvalidLink(DomainError):
 class InvalidCursor(DomainError):
     kind = Kind.INVALID
     message = "This cursor does not belong to this list: begin at the first page again."
+
+
+class InvalidServiceName(DomainError):
+    kind = Kind.INVALID
+    message = (
+        "The name of a service has 1 to 64 characters out of a-z, 0-9, dot, underscore and hyphen, "
+        "begins with a letter or digit, and is not a UUID."
+    )
+
+
+class InvalidDescription(DomainError):
+    kind = Kind.INVALID
+    message = "A description has at most 200 characters, on one line."
+
+
+class InvalidScope(DomainError):
+    kind = Kind.INVALID
+    message = "This service may not have all that the scope names."
+
+
+class UnknownAudience(DomainError):
+    kind = Kind.INVALID
+    message = "There is no such audience: the setting tokens.audiences names them."
 
 
 class PasswordRequired(DomainError):
@@ -110,6 +147,11 @@ class NewSecretUnfit(DomainError):
 class InvalidCredentials(DomainError):
     kind = Kind.UNAUTHENTICATED
     message = "Wrong e-mail or password, or the account is not activated yet."
+
+
+class InvalidClient(DomainError):
+    kind = Kind.UNAUTHENTICATED
+    message = "There is no such client, or this is not its secret."
 
 
 class InvalidToken(DomainError):
@@ -138,6 +180,11 @@ class SessionEnded(DomainError):
 class Forbidden(DomainError):
     kind = Kind.FORBIDDEN
     message = "You may not do this."
+
+
+class MayNotRevoke(DomainError):
+    kind = Kind.FORBIDDEN
+    message = "This client may not revoke this token."
 
 
 class AccountDeactivated(DomainError):
@@ -173,6 +220,16 @@ class SessionNotFound(DomainError):
     message = "You have no such session."
 
 
+class ServiceNotFound(DomainError):
+    kind = Kind.NOT_FOUND
+    message = "There is no such service."
+
+
+class CredentialNotFound(DomainError):
+    kind = Kind.NOT_FOUND
+    message = "This service has no such credential that could be revoked."
+
+
 class MailNotFound(DomainError):
     kind = Kind.NOT_FOUND
     message = "There is no such mail in the outbox."
@@ -194,6 +251,16 @@ class EmailTaken(DomainError):
 class UsernameTaken(DomainError):
     kind = Kind.CONFLICT
     message = "This username is taken."
+
+
+class ServiceNameTaken(DomainError):
+    kind = Kind.CONFLICT
+    message = "There is a service with this name."
+
+
+class TooManyCredentials(DomainError):
+    kind = Kind.CONFLICT
+    message = "This service has three credentials that work: revoke one, or wait until one has expired."
 
 
 class MailNotGivenUp(DomainError):

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from usersvc.setting_types import (
+    Audiences,
     BearerToken,
     Cron,
     DatabaseUrl,
@@ -114,7 +115,14 @@ class Queue(Table):
 
 class Tokens(Table):
     issuer: str = Field("", description="`iss` of every token. Empty: server.public_url.")
-    audience: str = Field("usersvc", min_length=1, description="`aud` of every token.")
+    audience: str = Field(
+        "usersvc", min_length=1, description="`aud` of the tokens that usersvc's own routes take."
+    )
+    audiences: Audiences = Field(
+        "",
+        description="Names of services that take tokens of their own, with commas between them. A user gets "
+        "a token for one of them that opens nothing else. Empty: none.",
+    )
     access_minutes: int = Field(10, ge=1, le=60, description="Life of an access token.")
     algorithm: Literal["ES256", "EdDSA", "RS256"] = Field(
         "ES256",

@@ -17,6 +17,7 @@ _ONE_ADDRESS = re.compile(r"[^<>@,\r\n]*<[^\s<>@,]+@[^\s<>@,]+>|[^\s<>@,]+@[^\s<
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 _BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{16,}=*")
+_AUDIENCE = re.compile(r"[!-~]{1,255}")
 _PLACEHOLDER = re.compile(
     r"change.?me|placeholder|example|your.?secret|(?<![a-z0-9])(insert|todo|x{4,})(?![a-z0-9])", re.IGNORECASE
 )
@@ -104,6 +105,15 @@ def _check_origins(value: str) -> str:
     return value
 
 
+def _check_audiences(value: str) -> str:
+    names = names_of(value)
+    if not all(_AUDIENCE.fullmatch(name) for name in names) or len(set(names)) < len(names):
+        raise ValueError(
+            "expected names without spaces, each once, such as billing, https://files.example.org"
+        )
+    return value
+
+
 def _check_link(value: str) -> str:
     if value and ("{token}" not in value or not value.startswith(("http://", "https://"))):
         raise ValueError(
@@ -143,6 +153,7 @@ Host = Annotated[str, AfterValidator(_check_host)]
 Networks = Annotated[str, AfterValidator(_check_networks)]
 Hosts = Annotated[str, AfterValidator(_check_hosts)]
 Origins = Annotated[str, AfterValidator(_check_origins)]
+Audiences = Annotated[str, AfterValidator(_check_audiences)]
 LinkPattern = Annotated[str, AfterValidator(_check_link)]
 OneAddress = Annotated[str, AfterValidator(_check_one_address)]
 Cron = Annotated[str, AfterValidator(_check_cron)]
@@ -151,6 +162,11 @@ Cron = Annotated[str, AfterValidator(_check_cron)]
 def comma_list(text: str) -> list[str]:
     """The parts of a setting that takes several, with commas between them; case matters in none."""
     return [part.strip().lower() for part in text.split(",") if part.strip()]
+
+
+def names_of(text: str) -> list[str]:
+    """As `comma_list`, where case matters."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def is_among(host: str, allowed: Iterable[str]) -> bool:

@@ -25,7 +25,7 @@ from usersvc.setting_tables import (
     Throttle,
     Tokens,
 )
-from usersvc.setting_types import is_postgresql, is_wildcard, without_password
+from usersvc.setting_types import is_postgresql, is_wildcard, names_of, without_password
 
 ENV_PREFIX = "USERSVC_"
 _LONG_STATEMENT_SECONDS = 120
@@ -82,6 +82,11 @@ class Settings(BaseSettings):
     @property
     def issuer(self) -> str:
         return self.tokens.issuer or self.public_url
+
+    @property
+    def audiences(self) -> list[str]:
+        """The services that take tokens of their own."""
+        return names_of(self.tokens.audiences)
 
     @property
     def on_postgresql(self) -> bool:

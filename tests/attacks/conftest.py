@@ -31,7 +31,8 @@ from usersvc.api.deps import PREFIX
 from usersvc.clock import MovedClock
 from usersvc.core import Core
 from usersvc.mail.transports import MemoryTransport
-from usersvc.services import admin, passwords, sessions
+from usersvc.services import admin, passwords, service_accounts, sessions
+from usersvc.services.service_accounts import NewService
 from usersvc.services.sessions import TokenPair
 
 USER, MODERATOR, ADMIN = "ada@example.org", "mod@example.org", "root@example.org"
@@ -45,20 +46,27 @@ ENDED = "root@example.org, logged out"
 
 
 # Of each route that takes one, a body that it would do something with for whoever may.
-BODIES: dict[str, dict[str, str]] = {
+BODIES: dict[str, dict[str, Any]] = {
     "POST /users": {"email": "new{n}@example.org", "password": PASSWORD},
     "POST /auth/activate": {"token": "x"},
     "POST /auth/resend-activation": {"email": USER},
     "POST /auth/login": {"email": USER, "password": PASSWORD},
     "POST /auth/refresh": {"refresh_token": "{refresh_token}"},
     "POST /auth/logout": {"refresh_token": "x"},
+    "POST /auth/tokens": {"audience": "billing"},
     "POST /auth/forgot-password": {"email": USER},
     "POST /auth/reset-password": {"reset_token": "x", "new_password": OTHER_PASSWORD},
     "PATCH /users/me": {"username": "new{n}"},
     "POST /users/me/change-password": {"current_password": PASSWORD, "new_password": OTHER_PASSWORD},
     "POST /admin/users": {"email": "new{n}@example.org"},
     "PATCH /admin/users/{user_id}/role": {"role": "moderator"},
+    "POST /admin/services": {"name": "new{n}", "permissions": ["orders:read"]},
+    "PATCH /admin/services/{service_id}": {"description": "Reads {n} orders."},
+    "POST /admin/services/{service_id}/credentials": {"overlap_hours": 0},
 }
+
+
+SETTINGS: dict[str, object] = {"throttle__enabled": False, "tokens__audiences": "billing, files"}
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class Made:
     pairs: dict[str, TokenPair]
     links: dict[str, str]
     """Of each purpose one that lives."""
+    service: NewService
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,7 @@ class World:
     clock: MovedClock
     pairs: dict[str, TokenPair]
     links: dict[str, str]
+    service: NewService
 
     def id_of(self, email: str) -> str:
         return str(user_row(self.core, email).id)
@@ -89,15 +99,24 @@ class World:
     def call(self, route: str, headers: dict[str, str], *, n: int = 0, email: str = TARGET) -> Response:
         """`n` tells calls of one test apart; `email` is who calls, where a path names an own session."""
         method, path = route.split()
+        token = self.pairs[TARGET].refresh_token
         body = {
-            name: value.replace("{n}", str(n)).replace("{refresh_token}", self.pairs[TARGET].refresh_token)
+            name: value.replace("{n}", str(n)).replace("{refresh_token}", token)
+            if isinstance(value, str)
+            else value
             for name, value in BODIES.get(route, {}).items()
         }
         more: dict[str, Any] = {"headers": headers} | ({"json": body} if body else {})
         if not path.startswith(("/users", "/auth", "/admin")):
             return self.client.http.request(method, path, **more)
-        filled = path.format(user_id=self.id_of(TARGET), session_id=self.session_of(email))
+        filled = self.filled(path, session_id=self.session_of(email))
         return self.client.call(method, filled, template=path, **more)
+
+    def filled(self, path: str, **more: str) -> str:
+        """A path with the ids of those whom things are done to."""
+        made = self.service
+        ids = {"service_id": made.service.id, "credential_id": made.credential.id}
+        return path.format(**{"user_id": self.id_of(TARGET), **ids, **more})
 
     def documented(self) -> dict[str, dict[str, Any]]:
         """Every route of the OpenAPI document, as `POST /auth/login`, with what is said of it."""
@@ -109,14 +128,26 @@ class World:
             for method, operation in methods.items()
         }
 
+    def with_json(self) -> dict[str, dict[str, Any]]:
+        """Of these the routes that take JSON; services send forms."""
+        return {
+            route: said
+            for route, said in self.documented().items()
+            if "application/json" in said.get("requestBody", {}).get("content", {})
+        }
+
 
 @pytest.fixture(scope="session")
 def made(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("world") / "data"))
     clock, transport = MovedClock(), MemoryTransport()
-    with cores(folder, {}, clock, transport) as make:
-        pairs, links = _populate(make(throttle__enabled=False))
-    return Made(folder, clock, pairs, links)
+    with cores(folder, SETTINGS, clock, transport) as make:
+        core = make()
+        pairs, links = _populate(core)
+        service = service_accounts.create(
+            core, name="billing", permissions=["orders:read"], audiences=["billing"], actor=OPERATOR
+        )
+    return Made(folder, clock, pairs, links, service)
 
 
 def _populate(core: Core) -> tuple[dict[str, TokenPair], dict[str, str]]:
@@ -142,7 +173,7 @@ def _populate(core: Core) -> tuple[dict[str, TokenPair], dict[str, str]]:
 @pytest.fixture
 def make_world_core(made: Made, tmp_path: Path) -> Iterator[Make]:
     folder = Path(shutil.copytree(made.folder, tmp_path / "data"))
-    with cores(folder, {"throttle__enabled": False}, copy(made.clock), MemoryTransport()) as make:
+    with cores(folder, SETTINGS, copy(made.clock), MemoryTransport()) as make:
         yield make
 
 
@@ -150,4 +181,4 @@ def make_world_core(made: Made, tmp_path: Path) -> Iterator[Make]:
 def world(made: Made, make_world_core: Make) -> World:
     core = make_world_core()
     assert isinstance(core.clock, MovedClock)
-    return World(core, Client(core), core.clock, dict(made.pairs), dict(made.links))
+    return World(core, Client(core), core.clock, dict(made.pairs), dict(made.links), made.service)

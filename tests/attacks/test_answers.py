@@ -22,6 +22,11 @@ FIELDS = {
     "created_at updated_at last_login_at",
     "session": "id device ip created_at last_used_at current",
     "tokens": "access_token refresh_token token_type expires_in refresh_expires_in",
+    "token": "access_token audience token_type expires_in",
+    "service": "id name description permissions audiences may_end_sessions is_active created_at updated_at "
+    "last_used_at credentials",
+    "new service": "service credential",
+    "new secret": "id client_id client_secret expires_at",
     "entry": "id at actor_kind actor_id actor_name action target_id ip outcome request_id detail",
     "sign-up": "email activation",
     "count": "sessions_ended",
@@ -51,7 +56,7 @@ def _hidden(world: World) -> set[str]:
 
 def _readable(text: str) -> str:
     """With what stands inside tokens, which anybody can read."""
-    parts = re.findall(r"[\w-]{20,}(?=\.)", text)
+    parts = re.findall(r"\bey[\w-]{18,}(?=\.)", text)
     return text + " ".join(unb64(part).decode("latin-1") for part in parts)
 
 
@@ -76,7 +81,7 @@ def test_a54_no_answer_holds_what_only_the_service_needs(world: World, caller: s
         assert OTHER_PASSWORD not in text
         if caller == USER:
             assert not [address for address in OTHERS if address in text], route
-    assert answered > len(BODIES)
+    assert answered > len([route for route in BODIES if "/admin/" not in route])
 
 
 def test_a54_answers_have_the_fields_that_are_documented_and_no_other(world: World) -> None:

@@ -21,7 +21,7 @@ WRONG: list[Any] = [None, 0, 1.5, True, [], [MARK], {}, {"a": MARK}, "\ud800", f
 def _send(world: World, route: str, content: bytes | str, headers: dict[str, str] = JSON):
     method, path = route.split()
     caller = ADMIN if path.startswith("/admin") else USER
-    filled = path.format(user_id=world.id_of(USER))
+    filled = world.filled(path, user_id=world.id_of(USER))
     token = world.pairs[caller].access_token
     return world.client.call(method, filled, template=path, token=token, content=content, headers=headers)
 
@@ -35,17 +35,31 @@ def _fields(world: World, route: str) -> dict[str, Any]:
     return found
 
 
+def _may_be(schema: dict[str, Any], value: Any) -> bool:
+    """Whether the document lets this field have a value of this type."""
+    kinds = {form.get("type") for form in (schema, *schema.get("anyOf", []))}
+    match value:
+        case None:
+            return "null" in kinds
+        case bool():
+            return "boolean" in kinds
+        case int():
+            return "integer" in kinds
+        case list():
+            return "array" in kinds
+    return False
+
+
 def test_a39_every_route_with_a_body_is_tried(world: World) -> None:
-    assert {route for route, said in world.documented().items() if "requestBody" in said} == set(BODIES)
+    assert set(world.with_json()) == set(BODIES)
 
 
 def test_a39_no_field_takes_another_type_and_none_is_told_again(world: World) -> None:
     before = dump(world.core)
     for route in WITH_A_BODY:
         for name, schema in _fields(world, route).items():
-            may_be_null = any(form.get("type") == "null" for form in schema.get("anyOf", []))
             for value in WRONG:
-                if value is None and may_be_null:
+                if _may_be(schema, value):
                     continue
                 response = _send(world, route, json.dumps({**BODIES[route], name: value}))
                 assert (response.status_code, code_of(response)) == (422, "VALIDATION_ERROR"), (name, value)

@@ -21,10 +21,12 @@ from tests.attacks.conftest import (
     World,
 )
 from tests.database import dump
+from tests.factories import OPERATOR, PASSWORD
 from tests.forgery import resigned
 from usersvc.api.deps import PREFIX
 from usersvc.api.routing import ByPath
 from usersvc.security.keys import Use
+from usersvc.services import service_accounts
 
 # What each of nobody, a user, a moderator and an administrator is answered with.
 
@@ -44,6 +46,7 @@ ROUTES: dict[str, tuple[int, int, int, int]] = {
     "POST /auth/login": _open(200),
     "POST /auth/refresh": _open(200),
     "POST /auth/logout": _open(200),
+    "POST /auth/tokens": _OWN,
     "POST /auth/forgot-password": _open(202),
     "POST /auth/reset-password": _open(422),
     "GET /users/me": _OWN,
@@ -60,13 +63,24 @@ ROUTES: dict[str, tuple[int, int, int, int]] = {
     "PATCH /admin/users/{user_id}/role": _ADMIN,
     "GET /admin/users/{user_id}/sessions": _ADMIN,
     "DELETE /admin/users/{user_id}/sessions": _ADMIN,
+    "GET /admin/services": _ADMIN,
+    "POST /admin/services": (401, 403, 403, 201),
+    "GET /admin/services/{service_id}": _ADMIN,
+    "PATCH /admin/services/{service_id}": _ADMIN,
+    "PATCH /admin/services/{service_id}/activate": _ADMIN,
+    "PATCH /admin/services/{service_id}/deactivate": _ADMIN,
+    "POST /admin/services/{service_id}/credentials": (401, 403, 403, 201),
+    "DELETE /admin/services/{service_id}/credentials/{credential_id}": _ADMIN,
     "GET /admin/audit": _ADMIN,
     "GET /.well-known/jwks.json": _open(200),
+    "GET /.well-known/oauth-authorization-server": _open(200),
     "GET /healthz": _open(200),
     "GET /readyz": _open(200),
     # From another machine, without the token that the settings name.
     "GET /metrics": _open(403),
 }
+# Of services, who show a client id and a secret: no user is one, whatever his role.
+OF_CLIENTS = ("POST /oauth/token", "POST /oauth/introspect", "POST /oauth/revoke")
 # Not in the document: pages that a mailed link opens, without a link; and the documentation.
 PAGES: dict[str, int] = {
     "GET /activate": 422,
@@ -96,15 +110,19 @@ def _served(routes: list[BaseRoute]) -> Iterator[str]:
 
 
 def test_a51_every_route_has_its_row(world: World) -> None:
-    assert set(world.documented()) == set(ROUTES)
+    assert set(world.documented()) == {*ROUTES, *OF_CLIENTS}
     application: Any = world.client.http.app
     served = list(_served(application._app.routes))
     assert len(served) == len(set(served))
-    assert set(served) == set(ROUTES) | set(PAGES)
+    assert set(served) == {*ROUTES, *OF_CLIENTS, *PAGES}
 
 
 def test_a51_what_asks_for_a_bearer_says_so_in_the_document(world: World) -> None:
-    guarded = {route for route, operation in world.documented().items() if operation.get("security")}
+    guarded = {
+        route
+        for route, operation in world.documented().items()
+        if {"Bearer": []} in operation.get("security", [])
+    }
     assert guarded == {route for route, (nobody, *_) in ROUTES.items() if nobody == 401}
 
 
@@ -176,6 +194,34 @@ def test_a51_everybody_may_what_his_row_says(world: World, route: str) -> None:
         if status == 403 and nobody == 401:
             assert code_of(response) == "FORBIDDEN"
             assert dump(world.core) == before
+
+
+@pytest.mark.parametrize("route", OF_CLIENTS)
+def test_a51_no_user_is_a_client(world: World, route: str) -> None:
+    """Nor is a service without its secret, with another one's, or with both ways of saying it."""
+    other = service_accounts.create(world.core, name="other", permissions=[], actor=OPERATOR)
+    own, theirs = world.service.credential, other.credential
+    before = dump(world.core)
+    bearers = [world.pairs[email].access_token for email in (USER, MODERATOR, ADMIN)]
+    form = {"grant_type": "client_credentials", "token": bearers[0]}
+    tried: list[dict[str, Any]] = [
+        {},
+        *({"headers": {"Authorization": f"Bearer {token}"}} for token in bearers),
+        {"auth": (str(own.client_id), "")},
+        {"auth": (str(own.client_id), bearers[2])},
+        {"auth": (ADMIN, PASSWORD)},
+        {"headers": {"Authorization": f"Basic {own.client_secret}"}},
+        {"headers": {"Authorization": "Basic"}},
+    ]
+    for more in tried:
+        response = world.client.http.request(*route.split(), data=form, **more)
+        assert (response.status_code, response.json()["error"]) == (401, "invalid_client"), more
+        assert response.headers["www-authenticate"].startswith("Basic ")
+    assert dump(world.core) == before
+    right = (str(own.client_id), own.client_secret)
+    for auth in ((right[0], theirs.client_secret), (right[1], right[1]), right):
+        response = world.client.http.request(*route.split(), data=form, auth=auth)
+        assert response.status_code == (200 if auth == right else 401)
 
 
 def test_a51_pages_ask_nobody_who_he_is(world: World) -> None:

@@ -36,6 +36,10 @@ COLUMNS = {
     "outbox": "id kind user_id address link_token_id data message_id status attempts next_attempt_at "
     "lease_until lease_owner last_error created_at give_up_at sent_at request_id",
     "audit": "id at actor_kind actor_id actor_name action target_id ip outcome request_id detail",
+    "services": "id name description permissions audiences may_end_sessions created_at updated_at "
+    "deactivated_at last_used_at",
+    "service_credentials": "id service_id digest hint created_at expires_at last_used_at revoked_at",
+    "revoked_tokens": "id expires_at",
     "throttle": "kind key_digest window_started_at count level blocked_until expires_at",
     "logins_from": "user_id network_digest last_at",
     "jobs": "name last_slot finished_at counts",
@@ -64,6 +68,9 @@ INDEXES = {
         ("actor_id id", False, None),
         ("action id", False, None),
     ],
+    "services": [("name", True, None)],
+    "service_credentials": [("digest", True, None)],
+    "revoked_tokens": [("expires_at", False, None)],
     "throttle": [("expires_at", False, None)],
 }
 PRIMARY = {
@@ -76,6 +83,7 @@ FOREIGN = {
     ("sessions", "user_id", "users", "CASCADE"),
     ("link_tokens", "user_id", "users", "CASCADE"),
     ("link_tokens", "key_id", "keys", None),
+    ("service_credentials", "service_id", "services", "CASCADE"),
     ("outbox", "user_id", "users", "CASCADE"),
     ("outbox", "link_token_id", "link_tokens", "SET NULL"),
     ("logins_from", "user_id", "users", "CASCADE"),

@@ -68,5 +68,8 @@ def test_each_role_may_do_what_the_lower_one_may_and_more() -> None:
     assert user < moderator < admin
     assert user == set()
     assert moderator == {"content:manage"}
-    assert admin - moderator == {"users:read", "users:write", "roles:write", "audit:read"}
+    assert admin - moderator == {
+        *("users:read", "users:write", "roles:write", "audit:read"),
+        *("services:read", "services:write"),
+    }
     assert set(PERMISSIONS) == {"user", "moderator", "admin"}

@@ -48,7 +48,17 @@ from usersvc.errors import (
     SchemaTooNew,
 )
 from usersvc.mail.transports import MemoryTransport
-from usersvc.services import copying, health, keys, login, migration, passwords, registration, schema
+from usersvc.services import (
+    copying,
+    health,
+    keys,
+    login,
+    migration,
+    passwords,
+    registration,
+    schema,
+    service_accounts,
+)
 from usersvc.services.copying import CopiedTable
 from usersvc.services.sessions import refresh
 from usersvc.settings import SettingsError
@@ -142,6 +152,9 @@ def _grow(core: Core, clock: MovedClock) -> None:
     passwords.forgot(core, email=EMAIL, actor=STRANGER)
     health.beat(core)
     health.check_ready(core, actor=STRANGER)
+    made = service_accounts.create(core, name="reports", permissions=["a:x"], actor=OPERATOR)
+    with core.write() as tx:
+        tx.services.revoke_token(made.credential.id, expires_at=tx.now)
     mails.queue(core, "zoé@example.org", z={"y": [1, None, "\U0001f98a\\u0000"]}, a=0.1)
     with core.write() as tx:
         tx.audit(OPERATOR, "test.odd", before=None, text='"\\\n', number=-(2**53))

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from usersvc import __version__, configuration
 from usersvc.api import (
     admin,
+    audiences,
     audit,
     docs,
     errors,
@@ -18,9 +19,11 @@ from usersvc.api import (
     login,
     me,
     metrics,
+    oauth,
     pages,
     passwords,
     registration,
+    service_accounts,
     sessions,
     well_known,
 )
@@ -65,7 +68,10 @@ def create_app(core: Core, *, draining: Callable[[], bool] = lambda: False) -> A
 
 def _add_routes(app: FastAPI, *, with_docs: bool) -> None:
     """Each of the application's own: those of routers in it would be searched router by router."""
-    modules = (registration, login, sessions, passwords, me, admin, audit, well_known, health, metrics, pages)
+    modules = (
+        *(registration, login, sessions, audiences, passwords, me, admin, service_accounts, audit),
+        *(oauth, well_known, health, metrics, pages),
+    )
     routes = [route for module in modules for route in module.router.routes]
     if with_docs:
         routes += docs.router.routes

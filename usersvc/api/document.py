@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from usersvc.api.oauth_schemas import CLIENT_SCHEME
 from usersvc.api.schemas import Failure
 
 # In the order in which Swagger UI shows them. A route with another tag needs its line here.
@@ -14,6 +15,8 @@ TAGS = {
     "passwords": "Changing a password, and getting in without it by mail.",
     "own account": "What a person who is logged in sees and changes of his own.",
     "administration": "Accounts, roles and sessions of others, and the audit.",
+    "service accounts": "Other programs that may ask for tokens, and their secrets.",
+    "oauth": "Tokens for services, introspection and revocation, as the RFCs of OAuth 2.0 have them.",
     "keys": "What other services check access tokens with.",
     "health": "For those who watch over the process.",
 }
@@ -34,6 +37,7 @@ def document_of(app: FastAPI) -> dict[str, Any]:
         )
         # Where an operation names nothing, anybody may call it.
         document["security"] = []
+        document["components"]["securitySchemes"]["Client"] = CLIENT_SCHEME
         schema = Failure.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas = document["components"]["schemas"]
         schemas |= schema.pop("$defs") | {"Failure": schema}

@@ -117,7 +117,7 @@ class Envelope:
         except Exception:
             _log.exception("request crashed", path=scope["path"])
             if not answer.status:
-                await transport_failure(500)(scope, receive, send)
+                await transport_failure(500, path=scope["path"])(scope, receive, send)
             elif not answer.complete:
                 raise  # The answer has begun: only breaking the connection is honest.
 
@@ -177,10 +177,11 @@ async def _checked(scope: Scope, receive: Receive) -> tuple[Response | None, Rec
     if _is_not_json(scope, headers):
         return transport_failure(415), receive
     if int(headers.get("content-length", "0")) > MOST_BODY_BYTES:
-        return transport_failure(413), receive
+        return transport_failure(413, path=scope["path"]), receive
     if "transfer-encoding" in headers:
         body = await _read(receive)
-        return (transport_failure(413), receive) if body is None else (None, _replay(body, receive))
+        refusal = transport_failure(413, path=scope["path"]) if body is None else None
+        return refusal, _replay(body or b"", receive)
     return None, receive
 
 

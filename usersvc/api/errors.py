@@ -8,6 +8,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from usersvc.api.oauth_errors import (
+    OAuthRefusal,
+    is_oauth,
+    oauth_failure,
+    oauth_transport_failure,
+    refused,
+)
 from usersvc.errors import DomainError, Kind
 
 STATUS = {
@@ -64,9 +71,12 @@ class FailureResponse(Response):
         super().__init__(body, status, headers)
 
 
-def transport_failure(status: int, headers: dict[str, str] | None = None) -> FailureResponse:
+def transport_failure(status: int, headers: dict[str, str] | None = None, *, path: str = "") -> Response:
+    """Under a `path` of OAuth's in the form of its standards."""
     known = status if status in TRANSPORT else (500 if status >= 500 else 400)
     code, message = TRANSPORT[known]
+    if is_oauth(path):
+        return oauth_transport_failure(known, message, headers)
     return FailureResponse(known, code, message, headers=headers)
 
 
@@ -77,17 +87,21 @@ def failure(error: DomainError) -> FailureResponse:
 
 def install(app: FastAPI) -> None:
     @app.exception_handler(DomainError)
-    async def _on_fact(_: Request, error: DomainError) -> Response:
-        return failure(error)
+    async def _on_fact(request: Request, error: DomainError) -> Response:
+        return oauth_failure(error) if is_oauth(request.url.path) else failure(error)
+
+    @app.exception_handler(OAuthRefusal)
+    async def _on_oauth_refusal(_: Request, error: OAuthRefusal) -> Response:
+        return refused(error)
 
     @app.exception_handler(HTTPException)
-    async def _on_transport(_: Request, error: HTTPException) -> Response:
-        return transport_failure(error.status_code, dict(error.headers or {}))
+    async def _on_transport(request: Request, error: HTTPException) -> Response:
+        return transport_failure(error.status_code, dict(error.headers or {}), path=request.url.path)
 
     @app.exception_handler(Exception)
-    async def _on_bug(_: Request, __: Exception) -> Response:
+    async def _on_bug(request: Request, __: Exception) -> Response:
         # Starlette raises it again after this answer; the envelope logs it.
-        return transport_failure(500)
+        return transport_failure(500, path=request.url.path)
 
     @app.exception_handler(RequestValidationError)
     async def _on_wrong_form(_: Request, error: RequestValidationError) -> Response:

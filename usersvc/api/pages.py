@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -10,6 +9,7 @@ from starlette.responses import HTMLResponse, Response
 
 from usersvc.api.deps import face_of, run
 from usersvc.api.errors import STATUS
+from usersvc.api.forms import NotAForm, read_form
 from usersvc.core import Core
 from usersvc.errors import DomainError, InvalidLink, PasswordRequired, WeakPassword
 from usersvc.services import passwords, registration
@@ -107,12 +107,7 @@ def _page(template: str, status: int = 200, **values: Any) -> Response:
 
 async def _form_fields(request: Request) -> dict[str, str]:
     """The first value of each field of an urlencoded form; empty for anything else, and for no text."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/x-www-form-urlencoded":
-        return {}
     try:
-        text = (await request.body()).decode("ascii")
-        fields = parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=10)
-    except ValueError:
+        return {name: values[0] for name, values in (await read_form(request)).items()}
+    except NotAForm:
         return {}
-    return {name: values[0] for name, values in fields.items()}

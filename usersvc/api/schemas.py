@@ -146,8 +146,8 @@ Who = Annotated[
 class AuditQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    actor: Annotated[Who, Field(description="Who acted: a user's id, or a kind of actor.")] | None = None
-    target: Annotated[UUID, Field(description="The id of the user it was done to.")] | None = None
+    actor: Annotated[Who, Field(description="Who acted: an id, or a kind of actor.")] | None = None
+    target: Annotated[UUID, Field(description="The id of the user or service it was done to.")] | None = None
     action: (
         Annotated[
             str,
@@ -269,8 +269,8 @@ class AuditEntryOut(BaseModel):
     id: UUID
     at: datetime
     actor_kind: actor.Kind
-    actor_id: UUID | None = Field(description="Of a user.")
-    actor_name: str | None = Field(description="Of an operator or a job.")
+    actor_id: UUID | None = Field(description="Of a user or a service.")
+    actor_name: str | None = Field(description="Of an operator, a job or a service.")
     action: str
     target_id: UUID | None = Field(description="The user it was done to; the account may be gone since.")
     ip: str | None

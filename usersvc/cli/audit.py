@@ -16,8 +16,8 @@ from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_json_line, print_json_list, print_row, print_table, shown
 from usersvc.clock import Clock
 from usersvc.core import Core
-from usersvc.errors import UserNotFound
-from usersvc.services import accounts
+from usersvc.errors import ServiceNotFound, UserNotFound
+from usersvc.services import accounts, service_accounts
 from usersvc.services.actor import KINDS
 from usersvc.services.audit import ACTIONS, MOST, Entry, Filters, follow, is_known, list_entries
 from usersvc.stopping import Stop
@@ -145,11 +145,19 @@ def _as_rows(core: Core) -> Callable[[Entry], list[str]]:
         try:
             return accounts.find(core, name=str(user_id), actor=operator()).email
         except UserNotFound:
-            return str(user_id)
+            return _service(core, user_id)
 
     def row(entry: Entry) -> list[str]:
-        who = address(entry.actor_id) if entry.actor_id else f"{entry.actor_kind} {entry.actor_name or ''}"
+        by_name = f"{entry.actor_kind} {entry.actor_name or ''}"
+        who = address(entry.actor_id) if entry.actor_id and entry.actor_kind == "user" else by_name
         whom = address(entry.target_id) if entry.target_id else ""
         return [shown(entry.at), who.strip(), entry.action, whom, entry.outcome, shown(entry.ip)]
 
     return row
+
+
+def _service(core: Core, service_id: UUID) -> str:
+    try:
+        return service_accounts.find(core, name=str(service_id), actor=operator()).name
+    except ServiceNotFound:
+        return str(service_id)

@@ -50,6 +50,26 @@ COMMANDS = [
     Listed("reset-password", "passwords", "Users", "Mail a link that resets the password."),
     Listed("sessions", "sessions", "Users", "List where a user is logged in."),
     Listed("revoke-sessions", "sessions", "Users", "End all sessions of a user; it acts at once."),
+    Listed(
+        "create-service",
+        "service_accounts",
+        "Services",
+        "Make a service account and show its secret, this once.",
+    ),
+    Listed("list-services", "service_accounts", "Services", "List service accounts."),
+    Listed("show-service", "service_accounts", "Services", "Show a service account and its credentials."),
+    Listed("change-service", "service_accounts", "Services", "Change what a service account may do."),
+    Listed(
+        "rotate-service",
+        "service_accounts",
+        "Services",
+        "Make another secret; those before it work a while longer.",
+    ),
+    Listed(
+        "revoke-credential", "service_accounts", "Services", "Refuse one secret of a service from now on."
+    ),
+    Listed("deactivate-service", "service_accounts", "Services", "Shut a service account out, at once."),
+    Listed("activate-service", "service_accounts", "Services", "Let a deactivated service account in again."),
     Listed("outbox", "mail", "Mail", "List mails."),
     Listed("retry-mail", "mail", "Mail", "Try a mail again that was given up."),
     Listed(

@@ -5,6 +5,7 @@ ignores `typ`, accepts lists of audiences and reads its own clock, so the claims
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -26,6 +27,8 @@ _MOST_CHARACTERS = 8192
 _MOST_KNOWN = 4096
 _MOST_HEADERS = 64
 _ACCESS_CLAIMS = ("iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp", "role", "permissions")
+_ANY_CLAIMS = ("iss", "aud", "sub", "client_id", "jti", "iat", "nbf", "exp", "permissions")
+_SERVICE_CLAIMS = (*_ANY_CLAIMS, "credential_id")
 _REFRESH_CLAIMS = ("iss", "aud", "sub", "sid", "seq", "rnd", "iat", "exp")
 
 
@@ -46,6 +49,23 @@ _jws.register_algorithm("HS256", _OwnSecrets(HMACAlgorithm.SHA256))
 class AccessClaims:
     user_id: UUID
     session_id: UUID
+
+
+@dataclass(frozen=True)
+class IssuedClaims:
+    """Of an access token for other services, a user's or a service's."""
+
+    subject: UUID
+    session_id: UUID | None
+    """Of a user's."""
+    credential_id: UUID | None
+    """Of a service's: what it was issued to."""
+    client_id: str
+    audience: str
+    token_id: UUID
+    issued_at: int
+    expires_at: int
+    permissions: list[str]
 
 
 @dataclass(frozen=True)
@@ -86,11 +106,13 @@ class Tokens:
         permissions: list[str],
         at: datetime,
         expires_at: datetime,
+        audience: str | None = None,
     ) -> str:
+        """For usersvc's own routes, or for another audience, which is then the only one that takes it."""
         issued = int(at.timestamp())
         claims = {
             "iss": self._issuer,
-            "aud": self._audience,
+            "aud": audience or self._audience,
             "sub": str(user_id),
             "client_id": self._audience,
             "sid": str(session_id),
@@ -101,6 +123,34 @@ class Tokens:
             "role": role,
             "permissions": permissions,
         }
+        return self._sign(Use.ACCESS, ACCESS_TYPE, claims, at)
+
+    def sign_service(
+        self,
+        *,
+        service_id: UUID,
+        credential_id: UUID,
+        audience: str,
+        permissions: list[str],
+        at: datetime,
+        expires_at: datetime,
+    ) -> str:
+        """Of a service that acts for itself (RFC 9068, 2.2.3 and 5): no session, no role."""
+        issued = int(at.timestamp())
+        claims = {
+            "iss": self._issuer,
+            "aud": audience,
+            "sub": str(service_id),
+            "client_id": str(service_id),
+            "credential_id": str(credential_id),
+            "jti": str(new_id(at)),
+            "iat": issued,
+            "nbf": issued,
+            "exp": int(expires_at.timestamp()),
+            "permissions": permissions,
+        }
+        if permissions:
+            claims["scope"] = " ".join(permissions)
         return self._sign(Use.ACCESS, ACCESS_TYPE, claims, at)
 
     def sign_refresh(
@@ -129,6 +179,32 @@ class Tokens:
             raise TokenExpired
         return found.claims
 
+    def read_issued(self, token: str, *, audiences: Sequence[str], at: datetime) -> IssuedClaims:
+        """An access token for one of these audiences, to its last second. Raises InvalidToken, TokenExpired.
+
+        Says nothing about whether the session or the service still lives.
+        """
+        claims = self._verified(token, Use.ACCESS, ACCESS_TYPE, _ANY_CLAIMS, audiences)
+        of_user = "sid" in claims
+        if any(claims.get(name) is None for name in (_ACCESS_CLAIMS if of_user else _SERVICE_CLAIMS)):
+            raise InvalidToken
+        now, expires_at = at.timestamp(), _seconds(claims, "exp")
+        if max(_seconds(claims, "iat"), _seconds(claims, "nbf")) > now + LEEWAY_SECONDS:
+            raise InvalidToken
+        if expires_at <= now:
+            raise TokenExpired
+        return IssuedClaims(
+            subject=_uuid(claims, "sub"),
+            session_id=_uuid(claims, "sid") if of_user else None,
+            credential_id=None if of_user else _uuid(claims, "credential_id"),
+            client_id=str(claims["client_id"]),
+            audience=claims["aud"],
+            token_id=_uuid(claims, "jti"),
+            issued_at=claims["iat"],
+            expires_at=expires_at,
+            permissions=list(claims["permissions"]),
+        )
+
     def read_refresh(self, token: str) -> RefreshClaims:
         """Raises InvalidToken. Does not look at the time: logging out works with an expired token too."""
         claims = self._verified(token, Use.REFRESH, REFRESH_TYPE, _REFRESH_CLAIMS)
@@ -151,8 +227,18 @@ class Tokens:
             ends=_seconds(claims, "exp"),
         )
 
-    def _verified(self, token: str, use: Use, token_type: str, required: tuple[str, ...]) -> dict[str, Any]:
-        """The claims behind a good signature of our key of this kid, with exactly its algorithm."""
+    def _verified(
+        self,
+        token: str,
+        use: Use,
+        token_type: str,
+        required: tuple[str, ...],
+        audiences: Sequence[str] | None = None,
+    ) -> dict[str, Any]:
+        """The claims behind a good signature of our key of this kid, with exactly its algorithm.
+
+        Of a token for usersvc itself, unless other audiences are named.
+        """
         if len(token) > _MOST_CHARACTERS:
             raise InvalidToken
         try:
@@ -166,7 +252,8 @@ class Tokens:
                 raise InvalidToken
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             raise InvalidToken from None
-        if claims["iss"] != self._issuer or claims["aud"] != self._audience:
+        expected = [self._audience] if audiences is None else audiences
+        if claims["iss"] != self._issuer or not any(claims["aud"] == audience for audience in expected):
             raise InvalidToken
         return claims
 

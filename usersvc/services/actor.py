@@ -1,7 +1,7 @@
 """Who acts, and what each role may do."""
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, Self, get_args
 from uuid import UUID
@@ -9,10 +9,18 @@ from uuid import UUID
 PERMISSIONS: dict[str, list[str]] = {
     "user": [],
     "moderator": ["content:manage"],
-    "admin": ["content:manage", "users:read", "users:write", "roles:write", "audit:read"],
+    "admin": [
+        "content:manage",
+        "users:read",
+        "users:write",
+        "roles:write",
+        "audit:read",
+        "services:read",
+        "services:write",
+    ],
 }
 
-Kind = Literal["anonymous", "user", "operator", "job"]
+Kind = Literal["anonymous", "user", "operator", "job", "service"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -27,6 +35,8 @@ class Actor:
     ip: str | None = None
     user_agent: str | None = None
     request_id: str | None = None
+    service_id: UUID | None = None
+    """Of a service; it holds no permission of usersvc's own."""
 
     @classmethod
     def operator(cls, name: str) -> Self:
@@ -38,6 +48,14 @@ class Actor:
 
     def signed_in(self, user_id: UUID, session_id: UUID) -> Self:
         return type(self)("user", user_id, session_id, self.name, self.ip, self.user_agent, self.request_id)
+
+    def of_service(self, service_id: UUID, name: str) -> Self:
+        return replace(self, kind="service", name=name, service_id=service_id)
+
+    @property
+    def acting_id(self) -> UUID | None:
+        """Of the user or the service."""
+        return self.user_id or self.service_id
 
     @cached_property
     def network(self) -> str | None:

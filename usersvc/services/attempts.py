@@ -21,7 +21,7 @@ from usersvc.services._limits import Limit, key_of, too_many
 from usersvc.services.actor import Actor
 
 # How many networks share the first 48 bits of an IPv6 address, for the limit on all of them together.
-_TIMES_PER_48 = 10
+TIMES_PER_48 = 10
 _FORGOTTEN = timedelta(days=30)
 _ACCOUNT = "login account"
 
@@ -72,7 +72,7 @@ class Limits:
         if self.actor.network:
             found.append(self._limit("login network", PerWindow(most, window), self.actor.network))
         if self.actor.wider_network:
-            wider = PerWindow(most * _TIMES_PER_48, window)
+            wider = PerWindow(most * TIMES_PER_48, window)
             found.append(self._limit("login wider", wider, self.actor.wider_network))
         return found
 

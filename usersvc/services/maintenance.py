@@ -117,6 +117,11 @@ def _kinds(core: Core, actor: Actor) -> list[_Purge]:
             lambda tx: tx.throttle.delete_expired(now, limit=BATCH),
         ),
         _Purge(
+            "revoked_tokens",
+            lambda tx: tx.services.count_revoked_before(now),
+            lambda tx: tx.services.delete_revoked_before(now, limit=BATCH),
+        ),
+        _Purge(
             "known_networks",
             lambda tx: tx.known_networks.count_before(networks),
             lambda tx: tx.known_networks.delete_before(networks, limit=BATCH),

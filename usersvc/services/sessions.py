@@ -153,16 +153,7 @@ def revoke_all(core: Core, *, user_id: UUID, actor: Actor) -> int:
 
 def mint(core: Core, user: User, session: Session, rnd: str, *, at: datetime) -> TokenPair:
     """The tokens of a session as its row stands."""
-    lifetime = timedelta(minutes=core.settings.tokens.access_minutes)
-    access_until = min(at + lifetime, session.absolute_at)
-    access_token = core.tokens.sign_access(
-        user_id=user.id,
-        session_id=session.id,
-        role=user.role,
-        permissions=PERMISSIONS[user.role],
-        at=at,
-        expires_at=access_until,
-    )
+    access_token, access_until = mint_access(core, user, session, at=at)
     refresh_token = core.tokens.sign_refresh(
         user_id=user.id,
         session_id=session.id,
@@ -177,6 +168,24 @@ def mint(core: Core, user: User, session: Session, rnd: str, *, at: datetime) ->
         expires_in=int((access_until - at).total_seconds()),
         refresh_expires_in=int((session.expires_at - at).total_seconds()),
     )
+
+
+def mint_access(
+    core: Core, user: User, session: Session, *, at: datetime, audience: str | None = None
+) -> tuple[str, datetime]:
+    """An access token of a session, for usersvc itself or for another audience; and until when it is good."""
+    lifetime = timedelta(minutes=core.settings.tokens.access_minutes)
+    until = min(at + lifetime, session.expires_at)
+    token = core.tokens.sign_access(
+        user_id=user.id,
+        session_id=session.id,
+        role=user.role,
+        permissions=PERMISSIONS[user.role],
+        at=at,
+        expires_at=until,
+        audience=audience,
+    )
+    return token, until
 
 
 def _continue(core: Core, tx: Tx, claims: RefreshClaims, actor: Actor) -> tuple[User, Session]:
