@@ -5,6 +5,7 @@ from uuid import UUID
 
 import typer
 
+from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_json, print_table, shown
 from usersvc.services import service_accounts
@@ -157,7 +158,7 @@ def revoke_credential(
     with opened(ctx) as core:
         found = service_accounts.find(core, name=service, actor=operator())
         if not yes:
-            typer.confirm(f"Revoke this credential of {found.name}?", abort=True)
+            require_yes(f"Revoke this credential of {found.name}?")
         service_accounts.revoke_credential(
             core, service_id=found.id, credential_id=credential, actor=operator()
         )
