@@ -27,6 +27,7 @@ from tests.factories import (
     user_row,
 )
 from tests.forgery import parts_of
+from tests.profiles import schemas_in
 from usersvc.api.deps import PREFIX
 from usersvc.clock import MovedClock
 from usersvc.core import Core
@@ -45,7 +46,7 @@ ENDED = "root@example.org, logged out"
 
 
 # Of each route that takes one, a body that it would do something with for whoever may.
-BODIES: dict[str, dict[str, str]] = {
+BODIES: dict[str, dict[str, Any]] = {
     "POST /users": {"email": "new{n}@example.org", "password": PASSWORD},
     "POST /auth/activate": {"token": "x"},
     "POST /auth/resend-activation": {"email": USER},
@@ -54,10 +55,11 @@ BODIES: dict[str, dict[str, str]] = {
     "POST /auth/logout": {"refresh_token": "x"},
     "POST /auth/forgot-password": {"email": USER},
     "POST /auth/reset-password": {"reset_token": "x", "new_password": OTHER_PASSWORD},
-    "PATCH /users/me": {"username": "new{n}"},
+    "PATCH /users/me": {"username": "new{n}", "profile": {"points": 1}},
     "POST /users/me/change-password": {"current_password": PASSWORD, "new_password": OTHER_PASSWORD},
     "POST /admin/users": {"email": "new{n}@example.org"},
     "PATCH /admin/users/{user_id}/role": {"role": "moderator"},
+    "PATCH /admin/users/{user_id}/attributes": {"attributes": {"plan": "paid"}},
 }
 
 
@@ -90,7 +92,9 @@ class World:
         """`n` tells calls of one test apart; `email` is who calls, where a path names an own session."""
         method, path = route.split()
         body = {
-            name: value.replace("{n}", str(n)).replace("{refresh_token}", self.pairs[TARGET].refresh_token)
+            name: value
+            if isinstance(value, dict)
+            else value.replace("{n}", str(n)).replace("{refresh_token}", self.pairs[TARGET].refresh_token)
             for name, value in BODIES.get(route, {}).items()
         }
         more: dict[str, Any] = {"headers": headers} | ({"json": body} if body else {})
@@ -142,7 +146,8 @@ def _populate(core: Core) -> tuple[dict[str, TokenPair], dict[str, str]]:
 @pytest.fixture
 def make_world_core(made: Made, tmp_path: Path) -> Iterator[Make]:
     folder = Path(shutil.copytree(made.folder, tmp_path / "data"))
-    with cores(folder, {"throttle__enabled": False}, copy(made.clock), MemoryTransport()) as make:
+    common = {"throttle__enabled": False, **schemas_in(tmp_path)}
+    with cores(folder, common, copy(made.clock), MemoryTransport()) as make:
         yield make
 
 

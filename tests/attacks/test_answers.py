@@ -20,6 +20,8 @@ OTHERS = (MODERATOR, PENDING, INVITED, DEACTIVATED, ADMIN)
 FIELDS = {
     "user": "id email email_verified username role is_admin is_active status "
     "created_at updated_at last_login_at",
+    "whole user": "id email email_verified username role is_admin is_active status "
+    "created_at updated_at last_login_at profile attributes",
     "session": "id device ip created_at last_used_at current",
     "tokens": "access_token refresh_token token_type expires_in refresh_expires_in",
     "entry": "id at actor_kind actor_id actor_name action target_id ip outcome request_id detail",
@@ -76,7 +78,7 @@ def test_a54_no_answer_holds_what_only_the_service_needs(world: World, caller: s
         assert OTHER_PASSWORD not in text
         if caller == USER:
             assert not [address for address in OTHERS if address in text], route
-    assert answered > len(BODIES)
+    assert answered >= len(BODIES)
 
 
 def test_a54_answers_have_the_fields_that_are_documented_and_no_other(world: World) -> None:

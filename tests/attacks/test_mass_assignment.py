@@ -30,6 +30,8 @@ EVIL: dict[str, Any] = {
     "last_login_at": "2020-01-01T00:00:00Z",
     "created_at": "2020-01-01T00:00:00Z",
     "updated_at": "2020-01-01T00:00:00Z",
+    "profile": '{"evil": true}',
+    "attributes": '{"evil": true}',
 }
 # Names that stand in answers, or that other programs give to such things.
 OTHERS: dict[str, Any] = {
@@ -49,7 +51,7 @@ OTHERS: dict[str, Any] = {
     "": "admin",
 }
 # For each route a body that is right, and which columns it may name: the write list.
-ROUTES: dict[str, tuple[dict[str, str], set[str]]] = {
+ROUTES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "POST /users": ({"email": "new@example.org", "password": PASSWORD}, {"email", "username"}),
     "POST /auth/activate": ({"token": "{activation}"}, set()),
     "POST /auth/resend-activation": ({"email": PENDING}, {"email"}),
@@ -58,13 +60,14 @@ ROUTES: dict[str, tuple[dict[str, str], set[str]]] = {
     "POST /auth/logout": ({"refresh_token": "{refresh_token}"}, set()),
     "POST /auth/forgot-password": ({"email": TARGET}, {"email"}),
     "POST /auth/reset-password": ({"reset_token": "{reset}", "new_password": OTHER_PASSWORD}, set()),
-    "PATCH /users/me": ({"username": "another"}, {"username"}),
+    "PATCH /users/me": ({"username": "another", "profile": {}}, {"username", "profile"}),
     "POST /users/me/change-password": (
         {"current_password": PASSWORD, "new_password": OTHER_PASSWORD},
         set(),
     ),
     "POST /admin/users": ({"email": "new@example.org"}, {"email", "role", "username"}),
     "PATCH /admin/users/{user_id}/role": ({"role": "moderator"}, {"role"}),
+    "PATCH /admin/users/{user_id}/attributes": ({"attributes": {"plan": "paid"}}, {"attributes"}),
 }
 
 
@@ -82,10 +85,10 @@ def _call(world: World, route: str, body: dict[str, Any], **more: Any) -> Respon
     )
 
 
-def _right(world: World, route: str) -> dict[str, str]:
+def _right(world: World, route: str) -> dict[str, Any]:
     known = {**world.links, "refresh_token": world.pairs[TARGET].refresh_token}
     return {
-        name: known.get(value[1:-1], value) if value.startswith("{") else value
+        name: known.get(value[1:-1], value) if isinstance(value, str) else value
         for name, value in ROUTES[route][0].items()
     }
 

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from usersvc import __version__, configuration
 from usersvc.api import (
     admin,
+    attributes,
     audit,
     docs,
     errors,
@@ -67,7 +68,20 @@ def create_app(core: Core, *, draining: Callable[[], bool] = lambda: False) -> A
 
 def _add_routes(app: FastAPI, *, with_docs: bool) -> None:
     """Each of the application's own: those of routers in it would be searched router by router."""
-    modules = (registration, login, sessions, passwords, me, admin, audit, well_known, health, metrics, pages)
+    modules = (
+        registration,
+        login,
+        sessions,
+        passwords,
+        me,
+        admin,
+        attributes,
+        audit,
+        well_known,
+        health,
+        metrics,
+        pages,
+    )
     routes = [route for module in modules for route in module.router.routes]
     if with_docs:
         routes += docs.router.routes
