@@ -83,8 +83,8 @@ format: $(READY) ## Format the code and mend what lint can mend
 	$(BIN)/ruff check --fix .
 
 lock: $(BIN)/uv ## Resolve the dependencies anew and pin them with hashes
-	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) pyproject.toml --extra dev -o requirements-dev.lock
+	$(LOCK) pyproject.toml --constraint requirements-dev.lock -o requirements.lock
 	$(LOCK) --group build -o requirements-build.lock
 	$(LOCK) --group clients -o requirements-clients.lock
 

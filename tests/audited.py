@@ -29,6 +29,7 @@ from tests.factories import (
     token_in,
     user_row,
 )
+from tests.profiles import schemas_in
 from usersvc.clock import MovedClock
 from usersvc.core import Core, build
 from usersvc.errors import DomainError, Overloaded, WrongPassword
@@ -52,6 +53,7 @@ from usersvc.services import (
     migration,
     outbox,
     passwords,
+    profiles,
     registration,
     requests,
     revocation,
@@ -134,12 +136,25 @@ def activate_by_link(w: World) -> Iterator[None]:
     registration.activate(w.core, token=token, actor=STRANGER)
 
 
-@told(accounts.rename, "user.renamed | user ada | ada | ok")
+@told(accounts.change, "user.renamed | user ada | ada | ok")
 def rename(w: World) -> Iterator[None]:
     active(w.core)
     by = signed_in(w.core)
     yield
-    accounts.rename(w.core, username="lovelace", actor=by)
+    accounts.change(w.core, username="lovelace", actor=by)
+
+
+def _keeping(w: World) -> None:
+    w.core = w.make_core(**schemas_in(w.core.settings.data_dir))
+
+
+@told(accounts.change, "user.profile_changed | user ada | ada | ok")
+def write_the_profile(w: World) -> Iterator[None]:
+    _keeping(w)
+    active(w.core)
+    by = signed_in(w.core)
+    yield
+    accounts.change(w.core, profile={"points": 1}, actor=by)
 
 
 # -- logging in and out
@@ -454,6 +469,24 @@ def set_a_role(w: World) -> Iterator[None]:
     by = signed_in(w.core, ROOT)
     yield
     admin.set_role(w.core, user_id=account.id, role="moderator", actor=by)
+
+
+@told(profiles.set_attributes, "user.attributes_changed | user root | ada | ok")
+def set_attributes(w: World) -> Iterator[None]:
+    _keeping(w)
+    account = active(w.core)
+    an_admin(w.core)
+    by = signed_in(w.core, ROOT)
+    yield
+    profiles.set_attributes(w.core, user_id=account.id, attributes={"plan": "paid"}, actor=by)
+
+
+@told(profiles.set_profile, "user.profile_changed | operator tester | ada | ok")
+def set_a_profile(w: World) -> Iterator[None]:
+    _keeping(w)
+    account = active(w.core)
+    yield
+    profiles.set_profile(w.core, user_id=account.id, profile={"points": 1}, actor=OPERATOR)
 
 
 @told(first_admin.create_admin, "user.created | operator tester | root | ok")

@@ -100,6 +100,7 @@ RULES: dict[str, tuple[Callable[[ast.AST], bool], list[str]]] = {
             "jobs/queue.py",  # PostgreSQL's dialect
             "mail/transports.py",  # SMTP
             "security/passwords.py",  # zxcvbn, where a password is chosen
+            "profile_schema.py",  # the checker of JSON Schema, where the settings name a schema
             "services/migration.py",  # Alembic, where the schema is not current
             "services/names.py",  # email-validator, where a command is given an address
         ],
@@ -205,6 +206,7 @@ _OF_FEW = [
     "mako",
     "zxcvbn",
     "aiosmtplib",
+    "jsonschema_rs",
     "sqlalchemy.dialects.postgresql",
     "usersvc.db.postgresql",
 ]

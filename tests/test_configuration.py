@@ -9,6 +9,7 @@ import pytest
 from huey import crontab
 from pydantic import ValidationError
 
+from tests.profiles import write_schema
 from usersvc import configuration
 from usersvc.setting_types import is_loopback, is_wildcard, secret_key_problem, without_password
 from usersvc.settings import Settings, SettingsError, keys, variable
@@ -187,6 +188,7 @@ def test_every_key_can_be_set_by_its_variable(tmp_path: Path, table: str, key: s
     (tmp_path / "templates").mkdir(mode=0o755)
     (tmp_path / "secret.key").write_text(SECRET)
     (tmp_path / "secret.key").chmod(0o600)
+    schema = write_schema(tmp_path / "schema.json", {})
     special = {
         "server.host": "127.0.0.3",
         "server.public_url": "https://users.example.org",
@@ -201,6 +203,8 @@ def test_every_key_can_be_set_by_its_variable(tmp_path: Path, table: str, key: s
         "queue.url": "redis://redis.example.org:6379/1",
         "sessions.idle_days": 15,
         "sessions.absolute_days": 31,
+        "profiles.profile_schema": schema,
+        "profiles.attributes_schema": schema,
         "mail.transport": "console",
         "mail.from_address": "Example <no-reply@example.org>",
         "mail.smtp_security": "tls",

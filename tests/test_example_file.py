@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from tests.profiles import write_schema
 from usersvc import configuration
 from usersvc.settings import Settings, keys, variable
 
@@ -126,6 +127,8 @@ def test_with_every_key_uncommented_it_loads_where_the_named_files_exist(tmp_pat
     templates = tmp_path / document["mail"]["templates_dir"]
     templates.mkdir()
     templates.chmod(0o755)
+    for name in ("profile_schema", "attributes_schema"):
+        write_schema(tmp_path / document["profiles"][name], {})
     path = tmp_path / "usersvc.toml"
     path.write_text(text, encoding="utf-8")
     settings = configuration.load(path, environ={})

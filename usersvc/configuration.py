@@ -18,6 +18,7 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
 )
 
+from usersvc.profile_schema import Schema, read_schema
 from usersvc.setting_types import (
     comma_list,
     is_among,
@@ -59,7 +60,8 @@ def load(
         besides = None if misplaced else _besides(_wrong_keys(error), document, variables, given)
         raise SettingsError(mistakes, besides and _placed(besides, origins, path)) from None
     _placed(settings, origins, path)
-    for together, what in _check_together(settings):
+    settings._schemas, unfit = _read_schemas(settings)
+    for together, what in (*_check_together(settings), *unfit):
         places = [origins[key] for key in together if key in origins]
         mistakes.append(": ".join([*dict.fromkeys(places), together[0], what]))
     if mistakes:
@@ -267,6 +269,17 @@ def _check_together(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
         yield from _check_postgresql(settings)
     if settings.mail.transport == "smtp":
         yield from _check_smtp(settings)
+
+
+def _read_schemas(settings: Settings) -> tuple[dict[str, Schema], list[tuple[tuple[str], str]]]:
+    """Those that are well, and of the others the key and what is wrong."""
+    found, wrong = {}, []
+    for what, path in settings.schema_paths.items():
+        try:
+            found[what] = read_schema(path)
+        except ValueError as error:
+            wrong.append(((f"profiles.{what}_schema",), str(error)))
+    return found, wrong
 
 
 def _check_postgresql(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:

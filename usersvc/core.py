@@ -29,6 +29,7 @@ from usersvc.repositories.keys import Keys
 from usersvc.repositories.known_networks import KnownNetworks
 from usersvc.repositories.link_tokens import LinkTokens
 from usersvc.repositories.outbox import Outbox
+from usersvc.repositories.profiles import Profiles
 from usersvc.repositories.services import Services
 from usersvc.repositories.sessions import Sessions
 from usersvc.repositories.tables import Tables
@@ -92,6 +93,10 @@ class Tx:
     @cached_property
     def users(self) -> Users:
         return Users(self.connection)
+
+    @cached_property
+    def profiles(self) -> Profiles:
+        return Profiles(self.connection)
 
     @cached_property
     def directory(self) -> Directory:

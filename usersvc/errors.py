@@ -5,8 +5,9 @@ one place. `CODES` is the closed list of codes that the domain can answer with.
 """
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 
 class Kind(StrEnum):
@@ -22,6 +23,13 @@ class Kind(StrEnum):
 CODES: dict[str, type["DomainError"]] = {}
 
 
+class FieldProblem(NamedTuple):
+    field: str
+    """Where, with dots between the names."""
+    message: str
+    """What is expected there; never what was sent."""
+
+
 class DomainError(Exception):
     """A fact that ends a use case. `message` is for a person and holds no secret."""
 
@@ -34,10 +42,18 @@ class DomainError(Exception):
             cls.code = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).upper()
             CODES[cls.code] = cls
 
-    def __init__(self, message: str | None = None, *, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_after: int | None = None,
+        fields: Sequence[FieldProblem] = (),
+    ) -> None:
         super().__init__(message or self.message)
         self.retry_after = retry_after
         """Seconds after which trying again can succeed; None where waiting does not help."""
+        self.fields = fields
+        """What exactly is wrong in what was sent, where that has parts."""
 
 
 class Misconfigured(Exception):
@@ -122,6 +138,16 @@ class InvalidScope(DomainError):
 class UnknownAudience(DomainError):
     kind = Kind.INVALID
     message = "There is no such audience: the setting tokens.audiences names them."
+
+
+class InvalidProfile(DomainError):
+    kind = Kind.INVALID
+    message = "This profile does not fit what is kept here."
+
+
+class InvalidAttributes(DomainError):
+    kind = Kind.INVALID
+    message = "These attributes do not fit what is kept here."
 
 
 class PasswordRequired(DomainError):

@@ -180,6 +180,24 @@ class Registration(Table):
     )
 
 
+class Profiles(Table):
+    profile_schema: OptionalPath = Field(
+        None,
+        description="File with the JSON Schema (draft 2020-12) of what users keep about themselves. "
+        "None: nothing.",
+    )
+    attributes_schema: OptionalPath = Field(
+        None,
+        description="The same for what administrators keep about a user, who can read it. None: nothing.",
+    )
+    max_bytes: int = Field(
+        4096,
+        ge=64,
+        le=16384,
+        description="Longest profile, and longest attributes, as JSON without spaces in UTF-8.",
+    )
+
+
 class Mail(Table):
     transport: Literal["file", "console", "smtp"] = Field(
         "file",

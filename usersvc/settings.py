@@ -12,11 +12,13 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from usersvc.errors import Misconfigured
+from usersvc.profile_schema import Schema
 from usersvc.setting_tables import (
     Database,
     Log,
     Mail,
     Passwords,
+    Profiles,
     Queue,
     Registration,
     Retention,
@@ -59,6 +61,7 @@ class Settings(BaseSettings):
     sessions: Sessions = Sessions()
     passwords: Passwords = Passwords()
     registration: Registration = Registration()
+    profiles: Profiles = Profiles()
     mail: Mail = Mail()
     throttle: Throttle = Throttle()
     retention: Retention = Retention()
@@ -66,11 +69,23 @@ class Settings(BaseSettings):
 
     _origins: Mapping[str, str] = {}
     _file: Path | None = None
+    _schemas: Mapping[str, Schema] = {}
 
     @property
     def file(self) -> Path | None:
         """The settings file these came from, if there is one."""
         return self._file
+
+    @property
+    def schemas(self) -> Mapping[str, Schema]:
+        """Of `profile` and `attributes`, where there is one, as the files were when these were read."""
+        return self._schemas
+
+    @property
+    def schema_paths(self) -> dict[str, Path]:
+        """The files of them, by what is kept."""
+        named = {"profile": self.profiles.profile_schema, "attributes": self.profiles.attributes_schema}
+        return {what: self._from_here(path) for what, path in named.items() if path}
 
     @property
     def public_url(self) -> str:

@@ -27,6 +27,7 @@ from tests.factories import (
     user_row,
 )
 from tests.forgery import parts_of
+from tests.profiles import schemas_in
 from usersvc.api.deps import PREFIX
 from usersvc.clock import MovedClock
 from usersvc.core import Core
@@ -56,13 +57,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /auth/tokens": {"audience": "billing"},
     "POST /auth/forgot-password": {"email": USER},
     "POST /auth/reset-password": {"reset_token": "x", "new_password": OTHER_PASSWORD},
-    "PATCH /users/me": {"username": "new{n}"},
+    "PATCH /users/me": {"username": "new{n}", "profile": {"points": 1}},
     "POST /users/me/change-password": {"current_password": PASSWORD, "new_password": OTHER_PASSWORD},
     "POST /admin/users": {"email": "new{n}@example.org"},
     "PATCH /admin/users/{user_id}/role": {"role": "moderator"},
     "POST /admin/services": {"name": "new{n}", "permissions": ["orders:read"]},
     "PATCH /admin/services/{service_id}": {"description": "Reads {n} orders."},
     "POST /admin/services/{service_id}/credentials": {"overlap_hours": 0},
+    "PATCH /admin/users/{user_id}/attributes": {"attributes": {"plan": "paid"}},
 }
 
 
@@ -173,7 +175,7 @@ def _populate(core: Core) -> tuple[dict[str, TokenPair], dict[str, str]]:
 @pytest.fixture
 def make_world_core(made: Made, tmp_path: Path) -> Iterator[Make]:
     folder = Path(shutil.copytree(made.folder, tmp_path / "data"))
-    with cores(folder, SETTINGS, copy(made.clock), MemoryTransport()) as make:
+    with cores(folder, {**SETTINGS, **schemas_in(tmp_path)}, copy(made.clock), MemoryTransport()) as make:
         yield make
 
 

@@ -61,6 +61,8 @@ def test_a39_no_field_takes_another_type_and_none_is_told_again(world: World) ->
             for value in WRONG:
                 if _may_be(schema, value):
                     continue
+                if isinstance(value, dict) and schema.get("type") == "object":
+                    continue
                 response = _send(world, route, json.dumps({**BODIES[route], name: value}))
                 assert (response.status_code, code_of(response)) == (422, "VALIDATION_ERROR"), (name, value)
                 assert name in [problem["field"] for problem in response.json()["error"]["fields"]]

@@ -9,6 +9,7 @@ import pytest
 
 from tests.factories import PASSWORD
 from tests.processes import Running, Usersvc
+from tests.profiles import schemas_in
 
 pytestmark = pytest.mark.process
 
@@ -26,6 +27,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Usersvc,
     """Somebody of each role. Nothing is limited: who is refused is asked nothing more."""
     found = Usersvc(tmp_path_factory.mktemp("fuzzing"))
     found.environ["USERSVC_THROTTLE__ENABLED"] = "false"
+    found.environ |= {f"USERSVC_{name.upper()}": str(path) for name, path in schemas_in(found.folder).items()}
     for role in ("admin", "moderator", "user"):
         found.run("create-admin", f"{role}@example.org", "--password-stdin", "--yes", text=PASSWORD)
     for role in ("moderator", "user"):

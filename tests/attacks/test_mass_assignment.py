@@ -30,6 +30,8 @@ EVIL: dict[str, Any] = {
     "last_login_at": "2020-01-01T00:00:00Z",
     "created_at": "2020-01-01T00:00:00Z",
     "updated_at": "2020-01-01T00:00:00Z",
+    "profile": '{"evil": true}',
+    "attributes": '{"evil": true}',
 }
 # Names that stand in answers, or that other programs give to such things.
 OTHERS: dict[str, Any] = {
@@ -59,7 +61,7 @@ ROUTES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "POST /auth/tokens": ({"audience": "billing"}, set()),
     "POST /auth/forgot-password": ({"email": TARGET}, {"email"}),
     "POST /auth/reset-password": ({"reset_token": "{reset}", "new_password": OTHER_PASSWORD}, set()),
-    "PATCH /users/me": ({"username": "another"}, {"username"}),
+    "PATCH /users/me": ({"username": "another", "profile": {}}, {"username", "profile"}),
     "POST /users/me/change-password": (
         {"current_password": PASSWORD, "new_password": OTHER_PASSWORD},
         set(),
@@ -70,6 +72,7 @@ ROUTES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "POST /admin/services": ({"name": "new", "permissions": ["orders:read"]}, {"permissions"}),
     "PATCH /admin/services/{service_id}": ({"description": "Reads orders."}, {"permissions"}),
     "POST /admin/services/{service_id}/credentials": ({"overlap_hours": 1}, set()),
+    "PATCH /admin/users/{user_id}/attributes": ({"attributes": {"plan": "paid"}}, {"attributes"}),
 }
 
 

@@ -61,6 +61,7 @@ ROUTES: dict[str, tuple[int, int, int, int]] = {
     "PATCH /admin/users/{user_id}/activate": _ADMIN,
     "PATCH /admin/users/{user_id}/deactivate": _ADMIN,
     "PATCH /admin/users/{user_id}/role": _ADMIN,
+    "PATCH /admin/users/{user_id}/attributes": _ADMIN,
     "GET /admin/users/{user_id}/sessions": _ADMIN,
     "DELETE /admin/users/{user_id}/sessions": _ADMIN,
     "GET /admin/services": _ADMIN,

@@ -95,7 +95,7 @@ class _Member:
 
     def _rename(self) -> None:
         name = f"{self._name}-{self.told.renamed}"
-        accounts.rename(self._core, username=name, actor=self._signed_in())
+        accounts.change(self._core, username=name, actor=self._signed_in())
         self.told.name, self.told.renamed = name, self.told.renamed + 1
 
     def _refresh(self) -> None:

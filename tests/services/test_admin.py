@@ -43,8 +43,8 @@ from usersvc.errors import (
 )
 from usersvc.repositories.users import User
 from usersvc.services import actor as actors
-from usersvc.services import admin, directory, invitations, passwords, registration, sessions
-from usersvc.services.accounts import Account
+from usersvc.services import admin, directory, invitations, passwords, profiles, registration, sessions
+from usersvc.services.accounts import Account, FullAccount
 from usersvc.services.actor import Actor
 from usersvc.services.authentication import authenticate
 
@@ -80,8 +80,11 @@ USE_CASES: dict[str, Callable[[Core, Account, Actor], object]] = {
     "activate": lambda core, on, who: admin.activate(core, user_id=on.id, actor=who),
     "deactivate": lambda core, on, who: admin.deactivate(core, user_id=on.id, actor=who),
     "set role": lambda core, on, who: admin.set_role(core, user_id=on.id, role="admin", actor=who),
+    "attributes": lambda core, on, who: profiles.set_attributes(
+        core, user_id=on.id, attributes={}, actor=who
+    ),
 }
-WRITING = ["end sessions", "invite", "activate", "deactivate", "set role"]
+WRITING = ["end sessions", "invite", "activate", "deactivate", "set role", "attributes"]
 
 
 @pytest.mark.parametrize("use_case", USE_CASES)
@@ -132,7 +135,7 @@ def test_what_is_lost_in_this_moment_stops_what_was_on_its_way(
 
 
 @pytest.mark.parametrize(
-    "use_case", ["show", "sessions", "end sessions", "activate", "deactivate", "set role"]
+    "use_case", ["show", "sessions", "end sessions", "activate", "deactivate", "set role", "attributes"]
 )
 def test_who_does_not_exist_is_not_found(core: Core, use_case: str) -> None:
     nobody = Account.of(_row_of_nobody(core))
@@ -141,7 +144,7 @@ def test_who_does_not_exist_is_not_found(core: Core, use_case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "use_case", ["show", "sessions", "end sessions", "activate", "deactivate", "set role"]
+    "use_case", ["show", "sessions", "end sessions", "activate", "deactivate", "set role", "attributes"]
 )
 def test_who_may_not_is_not_told_who_exists(core: Core, use_case: str) -> None:
     nobody = Account.of(_row_of_nobody(core))
@@ -156,7 +159,8 @@ def _row_of_nobody(core: Core) -> User:
 
 def test_an_account_is_shown_as_it_is(core: Core) -> None:
     account = active(core)
-    assert admin.show(core, user_id=account.id, actor=OPERATOR) == account
+    found = admin.show(core, user_id=account.id, actor=OPERATOR)
+    assert found == FullAccount(**vars(account), profile="{}", attributes="{}")
 
 
 def test_nobody_changes_their_own_role_or_deactivates_themselves(core: Core) -> None:

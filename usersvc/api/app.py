@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from usersvc import __version__, configuration
 from usersvc.api import (
     admin,
+    attributes,
     audiences,
     audit,
     docs,
@@ -69,7 +70,18 @@ def create_app(core: Core, *, draining: Callable[[], bool] = lambda: False) -> A
 def _add_routes(app: FastAPI, *, with_docs: bool) -> None:
     """Each of the application's own: those of routers in it would be searched router by router."""
     modules = (
-        *(registration, login, sessions, audiences, passwords, me, admin, service_accounts, audit),
+        *(
+            registration,
+            login,
+            sessions,
+            audiences,
+            passwords,
+            me,
+            admin,
+            attributes,
+            service_accounts,
+            audit,
+        ),
         *(oauth, well_known, health, metrics, pages),
     )
     routes = [route for module in modules for route in module.router.routes]

@@ -82,7 +82,8 @@ def transport_failure(status: int, headers: dict[str, str] | None = None, *, pat
 
 def failure(error: DomainError) -> FailureResponse:
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
-    return FailureResponse(STATUS[error.kind], error.code, str(error), headers=headers)
+    fields = [problem._asdict() for problem in error.fields] or None
+    return FailureResponse(STATUS[error.kind], error.code, str(error), fields=fields, headers=headers)
 
 
 def install(app: FastAPI) -> None:

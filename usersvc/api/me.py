@@ -7,9 +7,11 @@ from starlette.responses import Response
 
 from usersvc.api.deps import PREFIX, BearerToken, note_user, read_one_row, run_signed_in
 from usersvc.api.errors import documented
+from usersvc.api.profile_schemas import ChangeMeIn, FullUserOut, answer_user
 from usersvc.api.routing import OfBearer
-from usersvc.api.schemas import RenameIn, SessionOut, Success, UserOut, answer
+from usersvc.api.schemas import SessionOut, Success, answer
 from usersvc.errors import (
+    InvalidProfile,
     InvalidToken,
     InvalidUsername,
     SessionEnded,
@@ -29,14 +31,14 @@ async def show_me(request: Request, bearer: BearerToken) -> Response:
     """The account this access token speaks for, as it stands now."""
     _, account = await read_one_row(request, bearer, authenticate)
     note_user(request, account.id)
-    return answer(UserOut.of(account))
+    return answer_user(account)
 
 
 router.add_api_route(
     "/users/me",
     show_me,
     summary="Show my account",
-    response_model=Success[UserOut],
+    response_model=Success[FullUserOut],
     responses=documented(*_UNKNOWN_BEARER, body=False),
     route_class_override=OfBearer,
 )
@@ -44,14 +46,13 @@ router.add_api_route(
 
 @router.patch(
     "/users/me",
-    summary="Change my username",
-    response_model=Success[UserOut],
-    responses=documented(*_UNKNOWN_BEARER, InvalidUsername, UsernameTaken),
+    summary="Change my account",
+    response_model=Success[FullUserOut],
+    responses=documented(*_UNKNOWN_BEARER, InvalidUsername, InvalidProfile, UsernameTaken),
 )
-async def rename(body: RenameIn, request: Request, bearer: BearerToken) -> Response:
-    """Take another username."""
-    account = await run_signed_in(request, bearer, accounts.rename, username=body.username)
-    return answer(UserOut.of(account))
+async def change_me(body: ChangeMeIn, request: Request, bearer: BearerToken) -> Response:
+    """Take another username, write another profile, or both: all of it is done, or nothing."""
+    return answer_user(await run_signed_in(request, bearer, accounts.change, **body.given()))
 
 
 @router.get(

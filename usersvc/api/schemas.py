@@ -71,10 +71,6 @@ class ChangePasswordIn(Body):
     new_password: PasswordText
 
 
-class RenameIn(Body):
-    username: Annotated[Text, Field(examples=["ada"])]
-
-
 class EmailIn(Body):
     email: EmailText
 
@@ -287,7 +283,9 @@ class FieldProblem(BaseModel):
 class Problem(BaseModel):
     code: str = Field(description="Stable, from a closed list; what a program decides by.")
     message: str = Field(description="For a person.")
-    fields: list[FieldProblem] = Field([], description="With `VALIDATION_ERROR` alone.")
+    fields: list[FieldProblem] = Field(
+        [], description="With `VALIDATION_ERROR`, `INVALID_PROFILE` and `INVALID_ATTRIBUTES` alone."
+    )
 
 
 class Failure(BaseModel):
@@ -311,5 +309,10 @@ def answer(data: BaseModel | Sequence[BaseModel] | None = None, *, status: int =
             inner = data.model_dump_json()
         case _:
             inner = f"[{','.join(item.model_dump_json() for item in data)}]"
-    body = f'{{"success":true,"data":{inner},"error":null}}'
+    return enveloped(inner, status=status)
+
+
+def enveloped(data: str, *, status: int = 200) -> Response:
+    """The envelope around what is JSON already."""
+    body = f'{{"success":true,"data":{data},"error":null}}'
     return Response(body, status, media_type="application/json")

@@ -71,7 +71,8 @@ class _Commands(BoldHeadings, TyperGroup):
                 typer.echo(f"  {mistake}", err=True)
             raise typer.Exit(WRONG_SETTING) from None
         except DomainError as error:
-            typer.echo(f"Error: {error}", err=True)
+            parts = "".join(f" {field}: {message}" for field, message in error.fields)
+            typer.echo(f"Error: {error}{parts}", err=True)
             raise typer.Exit(EXIT[error.kind]) from None
         except OSError as error:
             # No right to a file, a full disk: the operator's to mend, not a bug.

@@ -39,6 +39,14 @@ COMMANDS = [
         "Make an account for somebody and mail a link to choose its password.",
     ),
     Listed("set-role", "admin", "Users", "Give an account another role."),
+    Listed("set-profile", "profiles", "Users", "Put a JSON object in the place of a user's profile."),
+    Listed("set-attributes", "profiles", "Users", "Put a JSON object in the place of a user's attributes."),
+    Listed(
+        "check-profiles",
+        "profiles",
+        "Users",
+        "List profiles and attributes that do not fit their schema, as it is now.",
+    ),
     Listed("activate", "admin", "Users", "Let an account in."),
     Listed(
         "deactivate",

@@ -1,5 +1,6 @@
 """Accounts from the shell."""
 
+import json
 import sys
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from usersvc.cli.asking import ask_new_password, require_yes
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, Who, print_json, print_table, shown
-from usersvc.services import accounts, first_admin, login
+from usersvc.services import accounts, admin, first_admin, login
 
 
 def create_admin(
@@ -50,11 +51,13 @@ def create_admin(
 def show_user(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
     """Show an account."""
     with opened(ctx) as core:
-        account = accounts.find(core, name=user, actor=operator())
-        login_locked = login.is_locked(core, user_id=account.id, actor=operator())
+        user_id = accounts.find(core, name=user, actor=operator()).id
+        account = admin.show(core, user_id=user_id, actor=operator())
+        login_locked = login.is_locked(core, user_id=user_id, actor=operator())
     found = {**as_dict(account), "login_locked": login_locked}
     if as_json:
-        print_json(found)
+        kept = {"profile": json.loads(account.profile), "attributes": json.loads(account.attributes)}
+        print_json({**found, **kept})
     else:
         print_table(["field", "value"], [[key, shown(value)] for key, value in found.items()])
 

@@ -55,6 +55,9 @@ users = Table(
     Column("last_login_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    # JSON text, as it goes out; none is {}. JSON of PostgreSQL's would be rewritten by it.
+    Column("profile", Text),
+    Column("attributes", Text),
     _one_of("role", "user", "moderator", "admin"),
     _one_of("status", "pending", "invited", "active", "deactivated"),
     Index("uq_users_email_key", "email_key", unique=True),

@@ -48,6 +48,8 @@ class Bearer:
     created_at: datetime
     updated_at: datetime
     last_login_at: datetime | None
+    profile: str | None
+    attributes: str | None
     ended_at: datetime | None
     expires_at: datetime
 

@@ -7,9 +7,10 @@ from uuid import UUID
 
 from usersvc.core import Core, Tx, retried
 from usersvc.errors import InvalidEmail, SessionEnded, UserNotFound
+from usersvc.profile_schema import JsonObject
 from usersvc.repositories.sessions import Bearer
 from usersvc.repositories.users import User
-from usersvc.services import authorization
+from usersvc.services import _profiles, authorization
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email, parse_username
 
@@ -51,6 +52,31 @@ class Account:
         )
 
 
+@dataclass(frozen=True)
+class FullAccount(Account):
+    """With what is kept beyond it: JSON objects, as the text that was stored."""
+
+    profile: str
+    attributes: str
+
+    @classmethod
+    def keeping(cls, user: User | Bearer, profile: str | None, attributes: str | None) -> Self:
+        # Written out once more: every `GET /users/me` comes by here.
+        return cls(
+            user.id,
+            user.email,
+            user.email_verified_at is not None,
+            user.username,
+            user.role,
+            user.status,
+            user.created_at,
+            user.updated_at,
+            user.last_login_at,
+            profile or "{}",
+            attributes or "{}",
+        )
+
+
 def find(core: Core, *, name: str, actor: Actor) -> Account:
     """The account with this id, e-mail address or username. Raises UserNotFound, Forbidden."""
     with core.read() as tx:
@@ -75,15 +101,27 @@ def _by_name(tx: Tx, name: str, *, special_domains: bool) -> User | None:
 
 
 @retried
-def rename(core: Core, *, username: str, actor: Actor) -> Account:
-    """Give the actor's account another username. Raises InvalidUsername, UsernameTaken."""
-    username = parse_username(username)
+def change(
+    core: Core, *, username: str | None = None, profile: JsonObject | None = None, actor: Actor
+) -> FullAccount:
+    """Give the actor's account another username, put `profile` in the place of his, or both.
+
+    Raises InvalidUsername, InvalidProfile, UsernameTaken; then neither is changed.
+    """
+    username = parse_username(username) if username is not None else None
     with core.write() as tx:
         user = tx.users.hold(actor.user_id) if actor.user_id else None
         if user is None or user.status != "active":
             raise SessionEnded
-        if username != user.username:
+        if username is not None and username != user.username:
             tx.users.set_username(user.id, username, at=tx.now)
             tx.audit(actor, "user.renamed", target=user.id, before=user.username, after=username)
-        renamed = tx.users.by_id(user.id)
-    return Account.of(renamed or user)
+        if profile is not None:
+            _profiles.write(core, tx, user, "profile", profile, actor=actor)
+        return whole(tx, user)
+
+
+def whole(tx: Tx, user: User) -> FullAccount:
+    """The account as it stands now, with all that is kept."""
+    kept = tx.profiles.of(user.id)
+    return FullAccount.keeping(tx.users.by_id(user.id) or user, kept.profile, kept.attributes)

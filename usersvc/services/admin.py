@@ -6,18 +6,18 @@ from usersvc.core import Core, Tx, retried
 from usersvc.errors import LastAdmin, NotActive, OwnAccount, UserNotFound
 from usersvc.repositories.users import User
 from usersvc.services import _mails, authorization
-from usersvc.services.accounts import Account
+from usersvc.services.accounts import Account, FullAccount, whole
 from usersvc.services.actor import PERMISSIONS, Actor
 
 
-def show(core: Core, *, user_id: UUID, actor: Actor) -> Account:
+def show(core: Core, *, user_id: UUID, actor: Actor) -> FullAccount:
     """Raises Forbidden, UserNotFound."""
     with core.read() as tx:
         authorization.require(tx, actor, "users:read")
         user = tx.users.by_id(user_id)
-    if user is None:
-        raise UserNotFound
-    return Account.of(user)
+        if user is None:
+            raise UserNotFound
+        return whole(tx, user)
 
 
 @retried

@@ -23,6 +23,8 @@ ACTIONS = (
     "user.deactivated",
     "user.role_changed",
     "user.renamed",
+    "user.profile_changed",
+    "user.attributes_changed",
     "user.purged",
     "user.logged_in",
     "user.login_failed",

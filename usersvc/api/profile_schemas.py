@@ -1,0 +1,50 @@
+"""The JSON objects of an account, in and out. Their fields are not ours: a project names them."""
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, model_validator
+from starlette.responses import Response
+
+from usersvc.api.schemas import Body, Text, UserOut, enveloped
+from usersvc.services.accounts import FullAccount
+
+
+class ChangeMeIn(Body):
+    """What is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    username: Annotated[Text, Field(examples=["ada"])] = Field(default_factory=str)
+    profile: dict[str, Any] = Field(
+        default_factory=dict,
+        description="The whole profile: it takes the place of the one before.",
+        examples=[{}],
+    )
+
+    @model_validator(mode="after")
+    def _names_something(self) -> "ChangeMeIn":
+        if not self.model_fields_set:
+            raise ValueError("Send username, profile or both.")
+        return self
+
+    def given(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class AttributesIn(Body):
+    attributes: dict[str, Any] = Field(
+        description="All attributes: they take the place of those before.", examples=[{}]
+    )
+
+
+class FullUserOut(UserOut):
+    """For the document alone: `answer_user` writes it, with what is stored as JSON as it is."""
+
+    profile: dict[str, Any] = Field(description="What the user keeps about himself.")
+    attributes: dict[str, Any] = Field(description="What administrators keep about the user.")
+
+
+def answer_user(account: FullAccount) -> Response:
+    """The user, with profile and attributes: stored as JSON, so not parsed to be written again."""
+    user = UserOut.of(account).model_dump_json()
+    return enveloped(f'{user[:-1]},"profile":{account.profile},"attributes":{account.attributes}}}')

@@ -1,0 +1,65 @@
+"""What is kept about users beyond their accounts, from the shell."""
+
+from typing import Annotated, Any
+
+import typer
+
+from usersvc.cli.opening import opened, operator
+from usersvc.cli.output import Json, Who, print_json_list, print_table
+from usersvc.profile_schema import JsonObject, parse_object
+from usersvc.services import accounts, profiles
+
+# Far more than may be kept: to say so takes no more memory than that.
+_MOST_BYTES = 1 << 20
+
+File = Annotated[
+    typer.FileBinaryRead | None,
+    typer.Argument(metavar="FILE", help="File with a JSON object; - is standard input."),
+]
+Clear = Annotated[bool, typer.Option("--clear", help="Keep nothing instead.")]
+
+
+def set_profile(ctx: typer.Context, user: Who, file: File = None, clear: Clear = False) -> None:
+    """Put a JSON object in the place of a user's profile."""
+    given = _object(file, clear)
+    with opened(ctx) as core:
+        account = accounts.find(core, name=user, actor=operator())
+        profiles.set_profile(core, user_id=account.id, profile=given, actor=operator())
+    typer.echo(f"The profile of {account.email} is {'empty' if clear else 'set'} now.")
+
+
+def set_attributes(ctx: typer.Context, user: Who, file: File = None, clear: Clear = False) -> None:
+    """Put a JSON object in the place of a user's attributes."""
+    given = _object(file, clear)
+    with opened(ctx) as core:
+        account = accounts.find(core, name=user, actor=operator())
+        profiles.set_attributes(core, user_id=account.id, attributes=given, actor=operator())
+    typer.echo(f"The attributes of {account.email} are {'empty' if clear else 'set'} now.")
+
+
+def check_profiles(ctx: typer.Context, as_json: Json = False) -> None:
+    """List profiles and attributes that do not fit their schema, as it is now."""
+    with opened(ctx) as core:
+        found = (_as_dict(misfit) for misfit in profiles.misfits(core, actor=operator()))
+        if as_json:
+            print_json_list(found)
+            return
+        rows = [[one["email"], each["field"], each["message"]] for one in found for each in one["problems"]]
+        print_table(["email", "field", "expected"], rows)
+
+
+def _object(file: Any, clear: bool) -> JsonObject:
+    if (file is None) is not clear:
+        raise typer.BadParameter("Name a FILE (- is standard input), or take --clear.")
+    if clear:
+        return {}
+    data = file.read(_MOST_BYTES + 1)
+    try:
+        return parse_object(data)
+    except ValueError as error:
+        too_long = len(data) > _MOST_BYTES
+        raise typer.BadParameter(f"FILE: {'more than 1 MiB' if too_long else error}.") from None
+
+
+def _as_dict(misfit: profiles.Misfit) -> dict[str, Any]:
+    return {**vars(misfit), "problems": [problem._asdict() for problem in misfit.problems]}
