@@ -87,7 +87,7 @@ RULES: dict[str, tuple[Callable[[ast.AST], bool], list[str]]] = {
         [
             "cli/server.py",  # the web stack and the queue
             "cli/doctor.py",  # the queue
-            "core.py",  # Jinja, where a mail is rendered
+            "core.py",  # Jinja, where a mail is rendered; HTTP, where a webhook is called
             "db/engine.py",  # PostgreSQL's driver
             "db/types.py",  # PostgreSQL's dialect
             "jobs/queue.py",  # PostgreSQL's dialect
@@ -197,6 +197,7 @@ _OF_FEW = [
     "mako",
     "zxcvbn",
     "aiosmtplib",
+    "h11",
     "sqlalchemy.dialects.postgresql",
     "usersvc.db.postgresql",
 ]

@@ -72,6 +72,11 @@ class InvalidUsername(DomainError):
     )
 
 
+class InvalidWebhook(DomainError):
+    kind = Kind.INVALID
+    message = "Webhooks cannot be sent there."
+
+
 class WeakPassword(DomainError):
     kind = Kind.INVALID
     message = "This password is too easy to guess."
@@ -166,6 +171,16 @@ class MailNotFound(DomainError):
     message = "There is no such mail in the outbox."
 
 
+class WebhookNotFound(DomainError):
+    kind = Kind.NOT_FOUND
+    message = "There is no such webhook."
+
+
+class DeliveryNotFound(DomainError):
+    kind = Kind.NOT_FOUND
+    message = "There is no such delivery."
+
+
 # -- conflict: it would be possible, but not as things stand
 
 
@@ -197,6 +212,11 @@ class RowRefused(DomainError):
 class CopyDiffers(DomainError):
     kind = Kind.CONFLICT
     message = "The copy is not what was copied."
+
+
+class DeliveryNotGivenUp(DomainError):
+    kind = Kind.CONFLICT
+    message = "This delivery was not given up."
 
 
 class NotActive(DomainError):
@@ -268,6 +288,11 @@ class CopyUnfinished(DomainError):
 class MailNotSent(DomainError):
     kind = Kind.UNAVAILABLE
     message = "The mail could not be sent."
+
+
+class WebhookNotReached(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "The receiver did not accept it."
 
 
 class ChecksFailed(DomainError):

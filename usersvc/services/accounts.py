@@ -9,9 +9,10 @@ from usersvc.core import Core, Tx, retried
 from usersvc.errors import InvalidEmail, SessionEnded, UserNotFound
 from usersvc.repositories.sessions import Bearer
 from usersvc.repositories.users import User
-from usersvc.services import authorization
+from usersvc.services import _events, authorization
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email, parse_username
+from usersvc.webhooks.events import Event
 
 
 @dataclass(frozen=True)
@@ -85,5 +86,6 @@ def rename(core: Core, *, username: str, actor: Actor) -> Account:
         if username != user.username:
             tx.users.set_username(user.id, username, at=tx.now)
             tx.audit(actor, "user.renamed", target=user.id, before=user.username, after=username)
+            _events.tell(tx, Event.CHANGED, user.id)
         renamed = tx.users.by_id(user.id)
     return Account.of(renamed or user)

@@ -14,6 +14,7 @@ from usersvc.security.keys import (
     unwrap,
     wrap,
 )
+from usersvc.security.webhook_secrets import WebhookSecrets
 from usersvc.services.actor import Actor
 from usersvc.settings import SettingsError
 
@@ -31,6 +32,7 @@ def open_ring(core: Core) -> None:
         stored = _make_ring(core, secret)
     _require_same(core, secret)
     core.key_ring = _unwrap_all(core, stored, secret)
+    core.webhook_secrets = WebhookSecrets(secret)
 
 
 def check_ring(core: Core) -> int:
