@@ -94,7 +94,7 @@ RULES: dict[str, tuple[Callable[[ast.AST], bool], list[str]]] = {
             "__main__.py",  # all: Ctrl+C is heard while they are imported
             "cli/server.py",  # the web stack and the queue
             "cli/doctor.py",  # the queue
-            "core.py",  # Jinja, where a mail is rendered
+            "core.py",  # Jinja, where a mail is rendered; HTTP, where a webhook is called
             "db/engine.py",  # PostgreSQL's driver
             "db/types.py",  # PostgreSQL's dialect
             "jobs/queue.py",  # PostgreSQL's dialect
@@ -207,6 +207,7 @@ _OF_FEW = [
     "zxcvbn",
     "aiosmtplib",
     "jsonschema_rs",
+    "h11",
     "sqlalchemy.dialects.postgresql",
     "usersvc.db.postgresql",
 ]

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from huey import crontab
 from pydantic import ValidationError
 
 from tests.profiles import write_schema
+from tests.smtp import ca_file
 from usersvc import configuration
 from usersvc.setting_types import is_loopback, is_wildcard, secret_key_problem, without_password
 from usersvc.settings import Settings, SettingsError, keys, variable
@@ -189,6 +191,8 @@ def test_every_key_can_be_set_by_its_variable(tmp_path: Path, table: str, key: s
     (tmp_path / "secret.key").write_text(SECRET)
     (tmp_path / "secret.key").chmod(0o600)
     schema = write_schema(tmp_path / "schema.json", {})
+    if key == "ca_file":
+        ca_file(trustme.CA(), tmp_path)
     special = {
         "server.host": "127.0.0.3",
         "server.public_url": "https://users.example.org",
@@ -209,6 +213,8 @@ def test_every_key_can_be_set_by_its_variable(tmp_path: Path, table: str, key: s
         "mail.from_address": "Example <no-reply@example.org>",
         "mail.smtp_security": "tls",
         "mail.templates_dir": tmp_path / "templates",
+        "webhooks.allowed_networks": "10.0.0.0/8",
+        "webhooks.ca_file": tmp_path / "ca.pem",
         "mail.activate_link": "https://app.example.org/activate#{token}",
         "mail.reset_link": "https://app.example.org/reset#{token}",
         "mail.invitation_link": "https://app.example.org/welcome#{token}",

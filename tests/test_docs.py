@@ -45,6 +45,11 @@ _OF_COMMANDS = {
     "MAIL_NOT_FOUND",
     "MAIL_NOT_GIVEN_UP",
     "MAIL_NOT_SENT",
+    "INVALID_WEBHOOK",
+    "WEBHOOK_NOT_FOUND",
+    "WEBHOOK_NOT_REACHED",
+    "DELIVERY_NOT_FOUND",
+    "DELIVERY_NOT_GIVEN_UP",
     "DATABASE_NOT_EMPTY",
     "ROW_REFUSED",
     "COPY_DIFFERS",
@@ -231,7 +236,8 @@ def _sections_of_the_cli() -> dict[str, str]:
 
 
 def _options(parameters: list[Any]) -> set[str]:
-    return {name for parameter in parameters for name in parameter.opts if name.startswith("-")}
+    names = {name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)}
+    return {name for name in names if name.startswith("-")}
 
 
 def _arguments(parameters: list[Any]) -> list[str]:

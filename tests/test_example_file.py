@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from pydantic import SecretStr
 
 from tests.profiles import write_schema
+from tests.smtp import ca_file
 from usersvc import configuration
 from usersvc.settings import Settings, keys, variable
 
@@ -129,6 +131,7 @@ def test_with_every_key_uncommented_it_loads_where_the_named_files_exist(tmp_pat
     templates.chmod(0o755)
     for name in ("profile_schema", "attributes_schema"):
         write_schema(tmp_path / document["profiles"][name], {})
+    assert ca_file(trustme.CA(), tmp_path).name == document["webhooks"]["ca_file"]
     path = tmp_path / "usersvc.toml"
     path.write_text(text, encoding="utf-8")
     settings = configuration.load(path, environ={})

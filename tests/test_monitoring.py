@@ -67,7 +67,7 @@ def test_every_metric_of_ours_says_what_it_means_and_has_its_unit(told: dict[str
     for name, family in told.items():
         assert family.documentation.endswith("."), name
         if name.startswith("usersvc_"):
-            unit = r"_(total|seconds|jobs|mails|rows|processes|info|up)$"
+            unit = r"_(total|seconds|jobs|mails|deliveries|rows|processes|info|up)$"
             assert re.search(unit, name), name
 
 
@@ -76,11 +76,12 @@ def test_every_kind_of_rows_that_are_purged_is_told(told: dict[str, Metric], cor
     assert kinds == set(maintenance.purge(core, actor=OPERATOR, dry_run=True))
 
 
-def test_every_status_of_a_mail_is_told(told: dict[str, Metric]) -> None:
+def test_every_status_of_a_mail_and_of_a_delivery_is_told(told: dict[str, Metric]) -> None:
     schema = (ROOT / "usersvc" / "db" / "models.py").read_text(encoding="utf-8")
-    [listed] = re.findall(r'_one_of\("status", ("due".*?)\)', schema)
-    statuses = {sample.labels["status"] for sample in told["usersvc_outbox_mails"].samples}
-    assert statuses == set(re.findall(r'"(\w+)"', listed))
+    listed = re.findall(r'_one_of\("status", ("due".*?)\)', schema)
+    for name, statuses in zip(("usersvc_outbox_mails", "usersvc_webhook_deliveries"), listed, strict=True):
+        exposed = {sample.labels["status"] for sample in told[name].samples}
+        assert exposed == set(re.findall(r'"(\w+)"', statuses))
 
 
 def _expressions(node: Any) -> Iterator[str]:

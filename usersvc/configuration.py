@@ -265,6 +265,8 @@ def _check_together(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]
         yield ("server.secret_key_file",), problem
     if settings.templates_dir and (problem := _folder_problem(settings.templates_dir)):
         yield ("mail.templates_dir",), problem
+    if settings.webhooks_ca_file and (problem := _ca_file_problem(settings.webhooks_ca_file)):
+        yield ("webhooks.ca_file",), problem
     if settings.on_postgresql:
         yield from _check_postgresql(settings)
     if settings.mail.transport == "smtp":

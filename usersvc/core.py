@@ -35,15 +35,18 @@ from usersvc.repositories.sessions import Sessions
 from usersvc.repositories.tables import Tables
 from usersvc.repositories.throttle import Throttle
 from usersvc.repositories.users import Users
+from usersvc.repositories.webhooks import Deliveries, Webhooks
 from usersvc.security.hashing_pool import HashingPool
 from usersvc.security.keys import KeyRing
 from usersvc.security.passwords import PasswordHasher, Policy
 from usersvc.security.secrets import new_id
 from usersvc.security.tokens import Tokens
+from usersvc.security.webhook_secrets import WebhookSecrets
 from usersvc.settings import Settings
 
 if TYPE_CHECKING:
     from usersvc.mail.messages import Messages
+    from usersvc.webhooks.sender import Sender
 
 _log = logs.get("usersvc.core")
 
@@ -123,6 +126,14 @@ class Tx:
         return Outbox(self.connection)
 
     @cached_property
+    def webhooks(self) -> Webhooks:
+        return Webhooks(self.connection)
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        return Deliveries(self.connection)
+
+    @cached_property
     def audit_entries(self) -> Audit:
         return Audit(self.connection)
 
@@ -189,6 +200,7 @@ class Core:
         self.doorbell = doorbell
         self.hasher = PasswordHasher(hashing, cost=settings.passwords.bcrypt_cost)
         self._opened: tuple[KeyRing, Tokens] | None = None
+        self._webhook_secrets: WebhookSecrets | None = None
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
@@ -246,6 +258,17 @@ class Core:
         self._opened = ring, Tokens(ring, issuer=settings.issuer, audience=settings.tokens.audience)
 
     @property
+    def webhook_secrets(self) -> WebhookSecrets:
+        """What opens the secrets of webhooks. Set together with the key ring."""
+        if self._webhook_secrets is None:
+            raise RuntimeError("the key ring was not opened: call services.keys.open_ring first")
+        return self._webhook_secrets
+
+    @webhook_secrets.setter
+    def webhook_secrets(self, secrets: WebhookSecrets) -> None:
+        self._webhook_secrets = secrets
+
+    @property
     def tokens(self) -> Tokens:
         return self._keys_and_tokens[1]
 
@@ -265,6 +288,12 @@ class Core:
         from usersvc.mail.messages import Messages
 
         return Messages(self.settings.templates_dir, sender=self.settings.mail.from_address)
+
+    @cached_property
+    def webhook_sender(self) -> "Sender":
+        from usersvc.webhooks.sender import sender_from
+
+        return sender_from(self.settings)
 
     def close(self) -> None:
         self.hashing.close()

@@ -102,6 +102,11 @@ class ReservedPermission(DomainError):
     message = "This permission is reserved: usersvc itself grants it, by a role, or may one day."
 
 
+class InvalidWebhook(DomainError):
+    kind = Kind.INVALID
+    message = "Webhooks cannot be sent there."
+
+
 class WeakPassword(DomainError):
     kind = Kind.INVALID
     message = "This password is too easy to guess."
@@ -266,6 +271,16 @@ class KeyNotFound(DomainError):
     message = "There is no such key."
 
 
+class WebhookNotFound(DomainError):
+    kind = Kind.NOT_FOUND
+    message = "There is no such webhook."
+
+
+class DeliveryNotFound(DomainError):
+    kind = Kind.NOT_FOUND
+    message = "There is no such delivery."
+
+
 # -- conflict: it would be possible, but not as things stand
 
 
@@ -307,6 +322,11 @@ class RowRefused(DomainError):
 class CopyDiffers(DomainError):
     kind = Kind.CONFLICT
     message = "The copy is not what was copied."
+
+
+class DeliveryNotGivenUp(DomainError):
+    kind = Kind.CONFLICT
+    message = "This delivery was not given up."
 
 
 class NotActive(DomainError):
@@ -398,6 +418,11 @@ class KeysUnavailable(DomainError):
 class MailNotSent(DomainError):
     kind = Kind.UNAVAILABLE
     message = "The mail could not be sent."
+
+
+class WebhookNotReached(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "The receiver did not accept it."
 
 
 class ChecksFailed(DomainError):

@@ -296,6 +296,22 @@ class Throttle(Table):
     )
 
 
+class Webhooks(Table):
+    allowed_networks: Networks = Field(
+        "",
+        description="Addresses or networks that webhooks may be sent to besides the public internet, with "
+        "commas between them; to these by http too.",
+    )
+    ca_file: OptionalPath = Field(
+        None,
+        description="File of CA certificates (PEM) that those of receivers may come from, besides those that "
+        "the system trusts.",
+    )
+    timeout_seconds: int = Field(
+        15, ge=1, le=30, description="Longest time for one try, from the name to the answer."
+    )
+
+
 class Retention(Table):
     purge_schedule: Cron = Field("0 * * * *", description="When to purge, in cron form (UTC).")
     pending_days: int = Field(
@@ -303,7 +319,10 @@ class Retention(Table):
     )
     sessions_days: int = Field(30, ge=0, le=3650, description="Ended sessions stay so long.")
     outbox_days: int = Field(
-        7, ge=0, le=3650, description="Mails that are done with stay so long, their files too."
+        7,
+        ge=0,
+        le=3650,
+        description="Mails that are done with stay so long, their files too, and the log of webhooks.",
     )
     audit_days: int = Field(400, ge=1, le=36500, description="Audit entries stay so long.")
 

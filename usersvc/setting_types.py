@@ -77,7 +77,7 @@ def _check_queue_url(value: str) -> str:
 
 
 def _check_host(value: str) -> str:
-    if value and not _is_address(value) and not _HOST_NAME.fullmatch(value):
+    if value and not is_host(value):
         raise ValueError("expected a host alone, such as mail.example.org")
     return value
 
@@ -187,6 +187,10 @@ def secret_key_problem(text: str) -> str | None:
 def open_to_others(path: Path, *, reading: bool) -> bool:
     """Whether others on this machine may write (or, with `reading`, read) this path; never on Windows."""
     return os.name == "posix" and bool(path.stat().st_mode & (0o077 if reading else 0o002))
+
+
+def is_host(text: str) -> bool:
+    return _is_address(text) or bool(_HOST_NAME.fullmatch(text))
 
 
 def is_wildcard(host: str) -> bool:

@@ -26,6 +26,7 @@ from usersvc.setting_tables import (
     Sessions,
     Throttle,
     Tokens,
+    Webhooks,
 )
 from usersvc.setting_types import is_postgresql, is_wildcard, names_of, without_password
 
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
     profiles: Profiles = Profiles()
     mail: Mail = Mail()
     throttle: Throttle = Throttle()
+    webhooks: Webhooks = Webhooks()
     retention: Retention = Retention()
     log: Log = Log()
 
@@ -152,6 +154,10 @@ class Settings(BaseSettings):
     @property
     def smtp_ca_file(self) -> Path | None:
         return self._from_here(self.mail.smtp_ca_file) if self.mail.smtp_ca_file else None
+
+    @property
+    def webhooks_ca_file(self) -> Path | None:
+        return self._from_here(self.webhooks.ca_file) if self.webhooks.ca_file else None
 
     def on_database(self, url: str) -> "Settings":
         """The same on another database, for work that no client waits for: a statement may take long."""

@@ -160,6 +160,7 @@ def test_in_an_empty_folder_it_says_so_and_makes_nothing(run: Run, folder: Path)
         "queue",
         "worker",
         "outbox",
+        "webhooks",
         "clock",
     }
     assert list(folder.iterdir()) == []
@@ -190,13 +191,13 @@ def test_how_many_checks_failed_counts_a_check_once_whatever_is_found_of_it(run:
     assert "failed too" not in run("doctor", code=78).stderr
     (well / "data" / "queue.db").write_bytes(b"x" * 4096)
     said = run("doctor", code=78).stderr.splitlines()
-    assert said[-4:-2] == ["1 of the other 17 checks failed too.", "These settings are wrong:"]
+    assert said[-4:-2] == ["1 of the other 18 checks failed too.", "These settings are wrong:"]
     (well / "usersvc.toml").write_text(
         '[throttle]\nenabled = false\n[server]\npublic_url = "http://users.example.org"\n', encoding="utf-8"
     )
     rows = json.loads(run("doctor", "--json", code=8).stdout)
     assert [row["check"] for row in rows].count("settings") > 1
-    assert run("doctor", code=8).stderr.endswith("Error: 1 of 18 checks failed.\n")
+    assert run("doctor", code=8).stderr.endswith("Error: 1 of 19 checks failed.\n")
 
 
 def test_settings_that_leave_open_which_database_is_meant_let_nothing_else_be_checked(
@@ -265,7 +266,7 @@ def test_an_older_schema(run: Run, core: Core) -> None:
     with core.write() as tx:
         command.downgrade(alembic_config(tx.connection), "-1")
     assert "usersvc migrate" in the_only(run, "schema")["remedy"]
-    assert skipped(run) == {"keys", "clock", "writing", "worker", "outbox", "administrators"}
+    assert skipped(run) == {"keys", "clock", "writing", "worker", "outbox", "webhooks", "administrators"}
 
 
 def test_a_newer_schema_and_none(run: Run, execute: Execute) -> None:
@@ -417,7 +418,7 @@ def test_a_clock_that_went_back(run: Run, execute: Execute, sql: str) -> None:
     execute(sql, ago(hours=-2))
     row = the_only(run, "clock")
     assert "the database has seen" in row["found"]
-    assert skipped(run) == {"worker", "outbox"}
+    assert skipped(run) == {"worker", "outbox", "webhooks"}
 
 
 def test_a_template_that_cannot_be_made(run: Run, well: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -518,4 +519,4 @@ def test_the_remedy_stands_under_what_was_found_and_how_many_failed_on_stderr(ru
     lines = [line.split(maxsplit=2) for line in shown.stdout.splitlines()]
     [at] = [number for number, line in enumerate(lines) if line[:2] == ["queue", "failed"]]
     assert lines[at + 1][0] == "->"
-    assert shown.stderr.splitlines()[-1] == "Error: 2 of 18 checks failed."
+    assert shown.stderr.splitlines()[-1] == "Error: 2 of 19 checks failed."

@@ -35,6 +35,10 @@ COLUMNS = {
     "keys": "kid use algorithm public_jwk private_wrapped created_at signs_from retired_at compromised_at",
     "outbox": "id kind user_id address link_token_id data message_id status attempts next_attempt_at "
     "lease_until lease_owner last_error created_at give_up_at sent_at request_id",
+    "webhooks": "id url events description secret_wrapped old_secret_wrapped old_secret_until created_at "
+    "updated_at disabled_at",
+    "webhook_deliveries": "id webhook_id event user_id data status attempts next_attempt_at lease_until "
+    "lease_owner outcome created_at give_up_at sent_at request_id",
     "audit": "id at actor_kind actor_id actor_name action target_id ip outcome request_id detail",
     "services": "id name description permissions audiences may_end_sessions created_at updated_at "
     "deactivated_at last_used_at",
@@ -62,6 +66,12 @@ INDEXES = {
     ],
     "keys": [("use", True, "retired_at IS NULL")],
     "outbox": [("message_id", True, None), ("next_attempt_at", False, "status = 'due'")],
+    "webhook_deliveries": [
+        ("next_attempt_at", False, "status = 'due'"),
+        ("webhook_id", False, "status = 'due'"),
+        ("webhook_id created_at", False, None),
+        ("status created_at", False, None),
+    ],
     "audit": [
         ("at id", False, None),
         ("target_id id", False, None),

@@ -9,8 +9,11 @@ import pytest
 from sqlalchemy import Engine, event
 
 from tests.factories import OPERATOR, active, logged_in
+from tests.hooks import deliver, hook, reachable, tell
+from tests.processes import free_port
+from tests.receivers import Receiver
 from usersvc.core import Core
-from usersvc.services import directory, maintenance
+from usersvc.services import directory, maintenance, webhooks
 from usersvc.services.actor import Actor
 
 pytestmark = pytest.mark.sqlite
@@ -48,6 +51,27 @@ def test_a_search_reads_the_accounts_that_it_finds_and_no_others(core: Core, sor
     assert [step for step in plans if step.startswith("SCAN users")] == []
 
 
+def test_deliveries_are_found_by_an_index_and_none_is_looked_for_where_none_waits(core: Core) -> None:
+    hook(reachable(core), Receiver(port=free_port()))
+    tell(core, times=2)
+    with _noted(core.database._writer) as written, _noted(core.database._reader) as read:
+        assert deliver(core) == 0
+        made = webhooks.list_webhooks(core, actor=OPERATOR)[0].id
+        webhooks.list_deliveries(core, webhook_id=made, actor=OPERATOR)
+        webhooks.delete(core, webhook_id=made, actor=OPERATOR)
+    ran = [one for one in written + read if "webhook_deliveries" in one[0] and "INSERT" not in one[0]]
+    assert len(ran) >= 8
+    for statement, values in ran:
+        plan = [step for step in _plan_to_write(core, statement, values) if "webhook_deliveries" in step]
+        assert plan
+        assert all("USING" in step and "INDEX" in step for step in plan), (statement, plan)
+
+
+def _plan_to_write(core: Core, statement: str, values: Any) -> list[str]:
+    with closing(sqlite3.connect(core.database.path)) as connection:
+        return [step[3] for step in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+
+
 def _with_statistics_of_many(core: Core) -> sqlite3.Connection:
     """As SQLite plans once ANALYZE has met a million accounts of one status, none of them to go."""
     with closing(sqlite3.connect(core.database.path)) as connection, connection:
@@ -67,10 +91,10 @@ def test_what_is_to_go_is_found_by_an_index(core: Core) -> None:
     with _noted(core.database._writer) as ran:
         maintenance.purge(core, actor=Actor.job("purge"))
     chosen = [one for one in ran if one[0].startswith("SELECT") and "LIMIT" in one[0]]
-    assert len(chosen) == 7
+    assert len(chosen) == 8
     # Links live for days at most, so that few stand that are not to go.
     longer = [one for one in chosen if not one[0].startswith("SELECT link_tokens.")]
-    assert len(longer) == 6
+    assert len(longer) == 7
     with closing(_with_statistics_of_many(core)) as connection:
         for statement, values in longer:
             plan = [step[3] for step in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]

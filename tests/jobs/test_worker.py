@@ -162,7 +162,7 @@ def test_what_cannot_be_done_now_is_one_line_and_done_a_minute_later(
     register(queue, core, owner="test")
     clock.move(minutes=1)
     each_minute = queue.read_periodic(clock.now().replace(tzinfo=None))
-    assert {task.name for task in each_minute} == {"sweep_outbox", "purge_expired"}
+    assert {task.name for task in each_minute} == {"sweep_outbox", "sweep_webhooks", "purge_expired"}
 
     def done() -> list[str]:
         caplog.clear()

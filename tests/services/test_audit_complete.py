@@ -55,13 +55,25 @@ WITHOUT_AN_ENTRY = {
     "health.beat": ({"jobs"}, "a sign of life"),
     "health.check_ready": ({"jobs"}, "a probe, of nothing that anybody keeps"),
     "maintenance._delete_batch": (
-        {"link_tokens", "sessions", "outbox", "throttle", "logins_from", "revoked_tokens"},
+        {
+            "link_tokens",
+            "sessions",
+            "outbox",
+            "webhook_deliveries",
+            "throttle",
+            "logins_from",
+            "revoked_tokens",
+        },
         "it served its time; `data.purged` counts it at the end",
     ),
     "maintenance._claim_slot": ({"jobs"}, "which worker purges; the purge has an entry"),
     "watching.warn": ({"jobs"}, "who tells of the workers; it changes nothing"),
     "attempts.succeed": ({"throttle"}, "what the password was given for has an entry"),
     "requests.count": ({"throttle"}, "what was asked for has an entry"),
+    "webhook_delivery._claim": ({"webhook_deliveries"}, "a lease, which ends by itself"),
+    "webhook_delivery._settle_sent": ({"webhook_deliveries"}, "what is told has an entry"),
+    "webhook_delivery._drop": ({"webhook_deliveries"}, "what became of its webhook has an entry"),
+    "webhook_delivery._put_off": ({"webhook_deliveries"}, "it will be tried again"),
     "sessions.refresh": ({"sessions", "throttle"}, "the ordinary step of a session, every few minutes"),
 }
 

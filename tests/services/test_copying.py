@@ -31,6 +31,7 @@ from tests.factories import (
     rewrite_user,
     user_row,
 )
+from tests.hooks import tell
 from tests.outbox import Killed
 from usersvc.clock import MovedClock
 from usersvc.core import Core, build
@@ -58,6 +59,7 @@ from usersvc.services import (
     registration,
     schema,
     service_accounts,
+    webhooks,
 )
 from usersvc.services.copying import CopiedTable
 from usersvc.services.sessions import refresh
@@ -156,6 +158,8 @@ def _grow(core: Core, clock: MovedClock) -> None:
     with core.write() as tx:
         tx.services.revoke_token(made.credential.id, expires_at=tx.now)
     mails.queue(core, "zoé@example.org", z={"y": [1, None, "\U0001f98a\\u0000"]}, a=0.1)
+    webhooks.create(core, url="https://receiver.example/", actor=OPERATOR)
+    tell(core)
     with core.write() as tx:
         tx.audit(OPERATOR, "test.odd", before=None, text='"\\\n', number=-(2**53))
     assert [name for name, found in _rows(core).items() if not found] == []

@@ -23,6 +23,7 @@ from usersvc.errors import (
     Forbidden,
     InvalidLink,
     InvalidToken,
+    KeysChanged,
     KeysUnavailable,
     NewSecretMissing,
     NewSecretUnfit,
@@ -30,11 +31,12 @@ from usersvc.errors import (
 )
 from usersvc.security import secret_key
 from usersvc.security.keys import Use
-from usersvc.services import key_rotation, keys, passwords, secret_rotation, sessions
+from usersvc.services import key_rotation, keys, passwords, secret_rotation, sessions, webhooks
 from usersvc.services.actor import Actor
 from usersvc.services.authentication import authenticate
 from usersvc.services.sessions import TokenPair
 from usersvc.settings import SettingsError
+from usersvc.webhooks.signing import as_text
 
 NEW = "w8Kp2-Zr5_Tn7Yx4Bv1Mq9Lc6Hd3Jf0Gs"
 
@@ -188,6 +190,26 @@ def test_a_process_that_cannot_open_the_new_keys_signs_nothing_and_says_so(
     keys.follow(running)
     assert caplog.text == ""
     assert logged_in(make_core(server__secret_key=NEW))
+
+
+@pytest.mark.parametrize("compromised", [False, True])
+def test_webhooks_keep_their_secrets_under_the_new_one(
+    core: Core, make_core: Make, compromised: bool
+) -> None:
+    made = webhooks.create(core, url="https://receiver.example/", actor=OPERATOR)
+    again = webhooks.rotate_secret(core, webhook_id=made.id, actor=OPERATOR)
+    other = make_core()
+    rotated = secret_rotation.rotate_secret(core, compromised=compromised, actor=OPERATOR)
+    assert rotated.webhooks == 1
+    with pytest.raises(KeysChanged):
+        webhooks.create(core, url="https://receiver.example/", actor=OPERATOR)
+    for one in (other, make_core()):
+        keys.follow(one)
+        with one.read() as tx:
+            [webhook] = tx.webhooks.all()
+        wrapped = (webhook.old_secret_wrapped, webhook.secret_wrapped)
+        opened = [one.webhook_secrets.open(webhook.id, secret or b"") for secret in wrapped]
+        assert [as_text(secret) for secret in opened] == [made.secret, again.secret]
 
 
 def test_keys_that_are_rotated_afterwards_are_wrapped_under_the_new_one(core: Core, make_core: Make) -> None:

@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Iterator
+from datetime import datetime
 
 from fastapi import APIRouter, Request
 from fastapi.security.utils import get_authorization_scheme_param
@@ -21,7 +22,7 @@ from usersvc.services.health import Vitals
 
 router = APIRouter(tags=["health"])
 
-_MAIL_STATUSES = ("due", "sent", "failed", "dead", "dropped")
+_STATUSES = ("due", "sent", "failed", "dead", "dropped")
 
 
 @router.get(
@@ -90,24 +91,47 @@ class _Instance(Collector):
         yield _gauge("usersvc_database_up", "Whether the database could be read, 1 or 0.", up)
         if self._vitals:
             yield from _of_mail(self._vitals)
+            yield from _of_webhooks(self._vitals)
             yield from _of_jobs(self._vitals)
+
+
+def _age(vitals: Vitals, since: datetime | None) -> float:
+    return max(0.0, (vitals.at - since).total_seconds()) if since else 0
 
 
 def _of_mail(vitals: Vitals) -> Iterator[Metric]:
     mails = GaugeMetricFamily("usersvc_outbox_mails", "Mails in the outbox by status.", labels=["status"])
-    for status in _MAIL_STATUSES:
+    for status in _STATUSES:
         mails.add_metric([status], vitals.mails.get(status, 0))
     yield mails
-    waiting, overdue = vitals.mail_waiting_since, vitals.mail_overdue_since
     yield _gauge(
         "usersvc_outbox_oldest_age_seconds",
         "Age of the oldest mail that still has to go out; 0 where there is none.",
-        max(0.0, (vitals.at - waiting).total_seconds()) if waiting else 0,
+        _age(vitals, vitals.mail_waiting_since),
     )
     yield _gauge(
         "usersvc_outbox_overdue_seconds",
         "For how long a mail has been due that no worker has taken; 0 where there is none.",
-        max(0.0, (vitals.at - overdue).total_seconds()) if overdue else 0,
+        _age(vitals, vitals.mail_overdue_since),
+    )
+
+
+def _of_webhooks(vitals: Vitals) -> Iterator[Metric]:
+    deliveries = GaugeMetricFamily(
+        "usersvc_webhook_deliveries", "Deliveries to webhooks by status.", labels=["status"]
+    )
+    for status in _STATUSES:
+        deliveries.add_metric([status], vitals.deliveries.get(status, 0))
+    yield deliveries
+    yield _gauge(
+        "usersvc_webhook_oldest_age_seconds",
+        "Age of the oldest delivery to a webhook that still has to go out; 0 where there is none.",
+        _age(vitals, vitals.delivery_waiting_since),
+    )
+    yield _gauge(
+        "usersvc_webhook_overdue_seconds",
+        "For how long a delivery to a webhook has been due that no worker has taken; 0 where there is none.",
+        _age(vitals, vitals.delivery_overdue_since),
     )
 
 

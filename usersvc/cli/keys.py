@@ -112,6 +112,12 @@ def rotate_secret(
         )
     else:
         typer.echo(f"{rotated.keys} keys are wrapped anew; everybody stays logged in.")
+    if compromised and rotated.webhooks:
+        typer.echo(
+            f"The secrets of {rotated.webhooks} webhooks may have been seen too: replace each with "
+            "`usersvc rotate-webhook-secret`, and give it to the receiver.",
+            err=True,
+        )
     if rotated.in_file:
         typer.echo(f"The new secret key is in {path}: back it up, and copy it to other machines.", err=True)
     else:

@@ -1,6 +1,7 @@
 """The tasks: what wakes a worker, and what it does by the clock."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import wraps
@@ -9,8 +10,8 @@ from huey.api import Huey, TaskWrapper, crontab
 
 from usersvc import logs
 from usersvc.core import Core
-from usersvc.errors import DomainError
-from usersvc.services import delivery, health, key_rotation, maintenance
+from usersvc.errors import DatabaseUnavailable, DomainError
+from usersvc.services import delivery, health, key_rotation, maintenance, webhook_delivery
 from usersvc.services.actor import Actor
 
 _PURGER = Actor.job("purge_expired")
@@ -33,9 +34,23 @@ class Tasks:
 def register(queue: Huey, core: Core, *, owner: str, stopping: Callable[[], bool] = lambda: False) -> Tasks:
     """Make the tasks known to this queue, working on this core; `owner` names the worker in leases."""
 
+    @queue.task(name="deliver_webhooks")
+    @_told
+    def deliver_webhooks() -> None:
+        webhook_delivery.deliver_due(core, owner=owner, stopping=stopping)
+        hand_on_webhooks()
+
+    def hand_on_webhooks() -> None:
+        """To whichever thread has time, after the mails that wait for one."""
+        if not stopping() and webhook_delivery.are_due(core):
+            # The queue itself tells that it is away; the next minute finds them.
+            with suppress(DatabaseUnavailable):
+                deliver_webhooks()
+
     @queue.task(name="deliver_outbox")
     @_told
     def deliver_outbox() -> None:
+        hand_on_webhooks()
         delivery.deliver_due(core, owner=owner, stopping=stopping)
 
     @queue.periodic_task(crontab(), name="sweep_outbox")
@@ -43,6 +58,11 @@ def register(queue: Huey, core: Core, *, owner: str, stopping: Callable[[], bool
     def sweep_outbox() -> None:
         health.beat(core)
         delivery.deliver_due(core, owner=owner, stopping=stopping)
+
+    @queue.periodic_task(crontab(), name="sweep_webhooks")
+    @_told
+    def sweep_webhooks() -> None:
+        webhook_delivery.deliver_due(core, owner=owner, stopping=stopping)
 
     schedule = _schedule(core)
 

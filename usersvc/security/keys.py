@@ -145,7 +145,7 @@ def unwrap(key: Key, wrapped: bytes, secret_key: str) -> Key:
 
 def secret_check(secret_key: str) -> bytes:
     """What the database keeps to know its secret key again; tells nothing about it."""
-    return _derive(secret_key, b"usersvc/secret-check/v1")
+    return derive(secret_key, b"usersvc/secret-check/v1")
 
 
 def same_secret(secret_key: str, check: bytes) -> bool:
@@ -153,10 +153,11 @@ def same_secret(secret_key: str, check: bytes) -> bool:
 
 
 def _wrapping_key(secret_key: str) -> bytes:
-    return _derive(secret_key, b"usersvc/key-wrap/v1")
+    return derive(secret_key, b"usersvc/key-wrap/v1")
 
 
-def _derive(secret_key: str, label: bytes) -> bytes:
+def derive(secret_key: str, label: bytes) -> bytes:
+    """A key of its own for each label; none tells anything of the others."""
     return HKDF(hashes.SHA256(), 32, salt=None, info=label).derive(secret_key.encode())
 
 

@@ -18,8 +18,7 @@ from usersvc.repositories.outbox import OutboxMail
 from usersvc.repositories.users import User
 from usersvc.security.keys import Use
 from usersvc.security.secrets import digest, keyed_digest, new_id
-
-GIVE_UP_AFTER = timedelta(hours=48)
+from usersvc.services._leases import GIVE_UP_AFTER
 
 
 def queue_mail(

@@ -7,8 +7,10 @@ from usersvc.errors import DomainError, FieldProblem, InvalidAttributes, Invalid
 from usersvc.profile_schema import JsonObject, canonical, out_of_bounds
 from usersvc.repositories.profiles import What
 from usersvc.repositories.users import User
+from usersvc.services import _events
 from usersvc.services.actor import Actor
 from usersvc.settings import Settings
+from usersvc.webhooks.events import Event
 
 _INVALID: dict[What, type[DomainError]] = {"profile": InvalidProfile, "attributes": InvalidAttributes}
 _ACTION: dict[What, str] = {"profile": "user.profile_changed", "attributes": "user.attributes_changed"}
@@ -26,6 +28,7 @@ def write(core: Core, tx: Tx, user: User, what: What, value: JsonObject, *, acto
     tx.profiles.write(user.id, what, after if value else None, at=tx.now)
     names = _changed(json.loads(before), value)
     tx.audit(actor, _ACTION[what], target=user.id, fields=names)
+    _events.tell(tx, Event.CHANGED, user.id)
 
 
 def problems(settings: Settings, what: What, value: JsonObject) -> list[FieldProblem]:

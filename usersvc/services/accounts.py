@@ -10,9 +10,10 @@ from usersvc.errors import InvalidEmail, SessionEnded, UserNotFound
 from usersvc.profile_schema import JsonObject
 from usersvc.repositories.sessions import Bearer
 from usersvc.repositories.users import User
-from usersvc.services import _profiles, authorization
+from usersvc.services import _events, _profiles, authorization
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email, parse_username
+from usersvc.webhooks.events import Event
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def change(
         if username is not None and username != user.username:
             tx.users.set_username(user.id, username, at=tx.now)
             tx.audit(actor, "user.renamed", target=user.id, before=user.username, after=username)
+            _events.tell(tx, Event.CHANGED, user.id)
         if profile is not None:
             _profiles.write(core, tx, user, "profile", profile, actor=actor)
         return whole(tx, user)

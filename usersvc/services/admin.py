@@ -5,9 +5,10 @@ from uuid import UUID
 from usersvc.core import Core, Tx, retried
 from usersvc.errors import LastAdmin, NotActive, OwnAccount, UserNotFound
 from usersvc.repositories.users import User
-from usersvc.services import _mails, authorization
+from usersvc.services import _events, _mails, authorization
 from usersvc.services.accounts import Account, FullAccount, whole
 from usersvc.services.actor import PERMISSIONS, Actor
+from usersvc.webhooks.events import Event
 
 
 def show(core: Core, *, user_id: UUID, actor: Actor) -> FullAccount:
@@ -33,13 +34,15 @@ def activate(core: Core, *, user_id: UUID, actor: Actor) -> Account:
         if user.status == "active":
             return Account.of(user)
         tx.link_tokens.revoke_all(user.id, at=tx.now)
-        if user.activated_at and user.password_hash:
+        returns = bool(user.activated_at and user.password_hash)
+        if returns:
             tx.users.reactivate(user.id, at=tx.now)
             _mails.queue_mail(core, tx, "reactivated", address=user.email, user_id=user.id)
         else:
             tx.users.activate_without_password(user, at=tx.now)
             _mails.queue_activated_mail(core, tx, user)
         tx.audit(actor, "user.activated", target=user.id, before=user.status)
+        _events.tell(tx, Event.REACTIVATED if returns else Event.ACTIVATED, user.id)
         return _as_it_stands(tx, user)
 
 
@@ -62,6 +65,7 @@ def deactivate(core: Core, *, user_id: UUID, actor: Actor) -> Account:
         if user.status == "active":
             _mails.queue_mail(core, tx, "deactivated", address=user.email, user_id=user.id)
         tx.audit(actor, "user.deactivated", target=user.id, before=user.status, sessions=ended)
+        _events.tell(tx, Event.DEACTIVATED, user.id)
         return _as_it_stands(tx, user)
 
 
@@ -84,6 +88,7 @@ def set_role(core: Core, *, user_id: UUID, role: str, actor: Actor) -> Account:
         _require_another_admin(tx, user)
         tx.users.set_role(user.id, role, at=tx.now)
         tx.audit(actor, "user.role_changed", target=user.id, before=user.role, after=role)
+        _events.tell(tx, Event.ROLE_CHANGED, user.id)
         return _as_it_stands(tx, user)
 
 

@@ -6,8 +6,6 @@ sent is retried with growing pauses for two days, and then stays as `dead`; what
 refuses for good is `failed` at once.
 """
 
-import random
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,18 +16,15 @@ from jinja2 import TemplateError
 
 from usersvc import logs
 from usersvc.core import Core, Tx, retried
-from usersvc.errors import DatabaseBusy, DatabaseUnavailable, DomainError, MailNotSent
+from usersvc.errors import DomainError, MailNotSent
 from usersvc.mail.errors import LoginRefused, MailRefused
 from usersvc.repositories.outbox import OutboxMail
 from usersvc.services import _limits, _mails
+from usersvc.services._leases import LEASE, patiently, pause
 from usersvc.services.actor import Actor
 
-LEASE = timedelta(minutes=5)
 PAUSE_AFTER_REFUSED_LOGIN = timedelta(minutes=1)
-PAUSES = [timedelta(minutes=m) for m in (1, 5, 15, 60, 180, 360)]
 _TRIES_OF_A_BROKEN_MAIL = 5
-# Seconds, less than a stop waits for the mail in hand.
-_SETTLE_PAUSES = (0.5, 1, 2, 4, 8)
 
 _log = logs.get("usersvc.delivery")
 
@@ -110,20 +105,10 @@ def _send(core: Core, mail: OutboxMail) -> bool:
         mail.kind, data, to=mail.address, message_id=mail.message_id, at=mail.created_at
     )
     where = core.transport.send(message)
-    _settle_sent_patiently(core, mail)
+    # What went out and still counts as due goes out twice.
+    patiently(lambda: _settle_sent(core, mail))
     _log.info("mail sent", kind=mail.kind, to=mail.address, via=where, attempt=mail.attempts)
     return True
-
-
-def _settle_sent_patiently(core: Core, mail: OutboxMail) -> None:
-    """What went out and still counts as due goes out twice: a database that is away is waited for."""
-    for pause in _SETTLE_PAUSES:
-        try:
-            _settle_sent(core, mail)
-            return
-        except (DatabaseBusy, DatabaseUnavailable):
-            time.sleep(pause)
-    _settle_sent(core, mail)
 
 
 @retried
@@ -147,7 +132,7 @@ def _put_off(core: Core, mail: OutboxMail, error: Exception) -> None:
     # Jinja calls a missing template an OSError too.
     broken = isinstance(error, TemplateError) or not isinstance(error, OSError)
     with core.write() as tx:
-        next_attempt_at = tx.now + _pause(mail.attempts)
+        next_attempt_at = tx.now + pause(mail.attempts)
         if refused or (broken and mail.attempts >= _TRIES_OF_A_BROKEN_MAIL):
             _give_up(tx, mail, "failed", reason)
         elif next_attempt_at >= mail.give_up_at:
@@ -183,11 +168,6 @@ def _put_back(core: Core, mail: OutboxMail, error: LoginRefused) -> None:
 
 def _reason(error: Exception) -> str:
     return logs.mask_text(f"{type(error).__name__}: {error}")[:500]
-
-
-def _pause(attempts: int) -> timedelta:
-    pause = PAUSES[min(attempts, len(PAUSES)) - 1]
-    return pause * random.uniform(0.9, 1.1)  # noqa: S311 - spreads retries, protects nothing
 
 
 def _link_data(core: Core, mail: OutboxMail) -> dict[str, str] | None:

@@ -39,6 +39,7 @@ def checks(queue: QueueLook) -> list[Check]:
         Check("queue", queue, _FILES, in_use),
         Check("worker", workers.worker, _DATABASE, (*current, "clock")),
         Check("outbox", workers.outbox, _DATABASE, (*current, "clock")),
+        Check("webhooks", workers.webhooks, _DATABASE, (*current, "clock")),
         Check("mail", mail.transport, _BUG, ("settings",), lacking="no way for mail"),
         Check("templates", mail.templates, _BUG),
         Check("administrators", workers.administrators, _DATABASE, current),

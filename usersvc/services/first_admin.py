@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from usersvc.core import Core, Tx, retried
 from usersvc.errors import EmailTaken, NotActive, UserNotFound
 from usersvc.repositories.users import User
-from usersvc.services import _steps, authorization
+from usersvc.services import _events, _steps, authorization
 from usersvc.services.accounts import Account
 from usersvc.services.actor import Actor
 from usersvc.services.names import Address, parse_email, parse_username
+from usersvc.webhooks.events import Event
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ def _insert_admin(
     if not tx.users.insert(admin):
         raise EmailTaken
     tx.audit(actor, "user.created", target=admin.id, role="admin")
+    _events.tell(tx, Event.REGISTERED, admin.id)
+    _events.tell(tx, Event.ACTIVATED, admin.id)
     return admin
 
 
@@ -105,10 +108,13 @@ def _promote(tx: Tx, user: User, actor: Actor) -> None:
         return
     tx.users.set_role(user.id, "admin", at=tx.now)
     tx.audit(actor, "user.role_changed", target=user.id, before=user.role, after="admin")
+    _events.tell(tx, Event.ROLE_CHANGED, user.id)
 
 
 def _take_over(tx: Tx, user: User, username: str | None, password_hash: str | None, actor: Actor) -> None:
     _steps.take_over(tx, user, username=username, password_hash=password_hash)
     tx.users.set_role(user.id, "admin", at=tx.now)
     tx.audit(actor, "user.activated", target=user.id)
+    _events.tell(tx, Event.ACTIVATED, user.id)
     tx.audit(actor, "user.role_changed", target=user.id, before=user.role, after="admin")
+    _events.tell(tx, Event.ROLE_CHANGED, user.id)

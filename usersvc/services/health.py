@@ -21,6 +21,12 @@ class Vitals:
     """When the oldest mail that still has to go out was written."""
     mail_overdue_since: datetime | None
     """Since when a mail lies there that is due and that no worker has taken."""
+    deliveries: dict[str, int]
+    """Deliveries to webhooks by status."""
+    delivery_waiting_since: datetime | None
+    """When the oldest delivery that still has to go out was written."""
+    delivery_overdue_since: datetime | None
+    """Since when a delivery lies there that is due and that no worker has taken."""
     worker_seen_at: datetime | None
     purged_at: datetime | None
     purged: dict[str, int]
@@ -50,6 +56,9 @@ def vitals(core: Core) -> Vitals:
             mails=tx.outbox.count_by_status(),
             mail_waiting_since=tx.outbox.waiting_since(),
             mail_overdue_since=tx.outbox.overdue_since(tx.now),
+            deliveries=tx.deliveries.count_by_status(),
+            delivery_waiting_since=tx.deliveries.waiting_since(),
+            delivery_overdue_since=tx.deliveries.overdue_since(tx.now),
             worker_seen_at=tx.jobs.last_beat(),
             purged_at=purge.finished_at if purge else None,
             purged=purge.counts if purge else {},

@@ -5,10 +5,11 @@ from dataclasses import replace
 from usersvc.core import Core, Tx, retried
 from usersvc.errors import EmailTaken, UsernameTaken
 from usersvc.repositories.users import User
-from usersvc.services import _mails, _steps, authorization
+from usersvc.services import _events, _mails, _steps, authorization
 from usersvc.services.accounts import Account
 from usersvc.services.actor import PERMISSIONS, Actor
 from usersvc.services.names import parse_email, parse_username
+from usersvc.webhooks.events import Event
 
 
 @retried
@@ -33,10 +34,12 @@ def invite(
             role=role,
             invited_at=tx.now,
         )
-        if not tx.users.insert(user):
+        is_new = tx.users.insert(user)
+        if not is_new:
             user = _invite_pending(tx, user)
         _mails.queue_invitation_mail(core, tx, user)
         tx.audit(actor, "user.invited", target=user.id, role=role)
+        _events.tell(tx, Event.REGISTERED if is_new else Event.CHANGED, user.id)
         return Account.of(user)
 
 

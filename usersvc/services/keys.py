@@ -7,6 +7,7 @@ from usersvc import logs
 from usersvc.core import Core, retried
 from usersvc.security import secret_key
 from usersvc.security.keys import KeyRing, Use, make_key, secret_check
+from usersvc.security.webhook_secrets import WebhookSecrets
 from usersvc.services import _keys
 from usersvc.services.actor import Actor
 from usersvc.settings import SettingsError
@@ -29,6 +30,7 @@ def open_ring(core: Core) -> None:
     assert check is not None
     secret = _keys.secret_of(core, check, settle=True)
     core.key_ring = KeyRing(_keys.opened(core, _keys.accepted(stored), secret))
+    core.webhook_secrets = WebhookSecrets(secret)
 
 
 def follow(core: Core) -> None:
@@ -38,21 +40,24 @@ def follow(core: Core) -> None:
     it goes on with those that it has and that are still accepted.
     """
     with core.read() as tx:
-        stored, check = _keys.accepted(tx.keys.all()), tx.keys.secret_check()
+        stored, check = _keys.accepted(tx.keys.all()), tx.keys.secret_check() or b""
     known = {key.kid: key for key in core.key_ring.keys}
-    if {(row.kid, row.signs_from) for row in stored} == {(key.kid, key.signs_from) for key in known.values()}:
-        return
-    ring = [replace(known[row.kid], signs_from=row.signs_from) for row in stored if row.kid in known]
+    ring = {row.kid: replace(known[row.kid], signs_from=row.signs_from) for row in stored if row.kid in known}
     unknown = [row for row in stored if row.kid not in known]
+    is_same_secret = core.webhook_secrets.check == check
+    if ring == known and not unknown and is_same_secret:
+        return
     try:
-        ring += _keys.opened(core, unknown, _keys.secret_of(core, check or b"")) if unknown else []
+        secret = _keys.secret_of(core, check)
+        opened = _keys.opened(core, unknown, secret)
     except SettingsError as error:
-        if {key.kid for key in ring} == set(known):
-            return
-        _log.error("the new keys cannot be opened: start this process again", reason=str(error))
-    else:
-        _log.info("keys changed", keys=len(ring))
-    core.key_ring = KeyRing(ring)
+        if len(ring) < len(known):
+            core.key_ring = KeyRing(ring.values())
+            _log.error("the new keys cannot be opened: start this process again", reason=str(error))
+        return
+    core.key_ring = KeyRing([*ring.values(), *opened])
+    core.webhook_secrets = WebhookSecrets(secret)
+    _log.info("keys changed", keys=len(ring) + len(opened))
 
 
 def check_ring(core: Core) -> int:

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from usersvc import logs
 from usersvc.core import Core, Tx, retried
 from usersvc.mail.transports import FileTransport
-from usersvc.services import _keys
+from usersvc.services import _events, _keys
 from usersvc.services.actor import Actor
+from usersvc.webhooks.events import Event
 
 JOB = "purge_expired"
 BATCH = 200
@@ -107,6 +108,11 @@ def _kinds(core: Core, actor: Actor) -> list[_Purge]:
             lambda tx: tx.outbox.delete_done_before(outbox, limit=BATCH),
         ),
         _Purge(
+            "webhook_deliveries",
+            lambda tx: tx.deliveries.count_done_before(outbox),
+            lambda tx: tx.deliveries.delete_done_before(outbox, limit=BATCH),
+        ),
+        _Purge(
             "pending_accounts",
             lambda tx: tx.users.count_abandoned(pending, at=now),
             lambda tx: _delete_abandoned(tx, actor, pending, now),
@@ -140,6 +146,7 @@ def _delete_abandoned(tx: Tx, actor: Actor, before: datetime, now: datetime) -> 
     deleted = tx.users.delete_abandoned(before, at=now, limit=BATCH)
     for user_id in deleted:
         tx.audit(actor, "user.purged", target=user_id)
+    _events.tell(tx, Event.DELETED, *deleted)
     return len(deleted)
 
 

@@ -15,7 +15,8 @@ from usersvc.mail.errors import LoginRefused, MailRefused
 from usersvc.repositories.outbox import OutboxMail
 from usersvc.security.secrets import new_id
 from usersvc.services import authorization
-from usersvc.services._mails import GIVE_UP_AFTER, message_id
+from usersvc.services._leases import GIVE_UP_AFTER
+from usersvc.services._mails import message_id
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email
 

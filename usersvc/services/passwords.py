@@ -21,10 +21,11 @@ from usersvc.errors import (
 from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.users import User
 from usersvc.security.secrets import digest
-from usersvc.services import _limits, _mails, _steps, attempts, authorization, requests
+from usersvc.services import _events, _limits, _mails, _steps, attempts, authorization, requests
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email
 from usersvc.services.sessions import TokenPair, mint
+from usersvc.webhooks.events import Event
 
 _CHANGE_FAILED = "password.change_failed"
 
@@ -164,6 +165,7 @@ def _accept_invitation(tx: Tx, user: User, password_hash: str, actor: Actor) -> 
     if not tx.users.activate(user, email_verified_at=tx.now, password_hash=password_hash, at=tx.now):
         raise InvalidLink
     tx.audit(actor, "user.activated", target=user.id, before="invited")
+    _events.tell(tx, Event.ACTIVATED, user.id)
 
 
 def _find_actor(core: Core, actor: Actor) -> User:

@@ -20,10 +20,11 @@ from usersvc.errors import (
 from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.users import User
 from usersvc.security.secrets import digest
-from usersvc.services import _limits, _mails, _steps, requests
+from usersvc.services import _events, _limits, _mails, _steps, requests
 from usersvc.services.accounts import Account
 from usersvc.services.actor import Actor
 from usersvc.services.names import Address, parse_email, parse_username
+from usersvc.webhooks.events import Event
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def _spend(core: Core, link: LinkToken, user: User, password_hash: str, actor: A
             changed = tx.users.by_id(user.id)
             raise PasswordRequired if changed and changed.status == "pending" else InvalidLink
         tx.audit(actor, "user.activated", target=user.id)
+        _events.tell(tx, Event.ACTIVATED, user.id)
         activated = tx.users.by_id(user.id)
     return Account.of(activated or user)
 
@@ -149,6 +151,7 @@ def _write_down(core: Core, wish: _Wish, actor: Actor, *, final: bool) -> bool:
         if wish.met is None and tx.users.insert(user):
             tx.wake_worker()
             tx.audit(actor, "user.registered", target=user.id)
+            _events.tell(tx, Event.REGISTERED, user.id)
             if may_mail:
                 _mail_activation(core, tx, user)
             return True
@@ -165,6 +168,7 @@ def _register_again(core: Core, tx: Tx, known: User, wish: _Wish, actor: Actor) 
     """The table of what registering a known address does; the caller always gets the same answer."""
     tx.wake_worker()
     tx.audit(actor, "user.registered_again", target=known.id)
+    _events.pretend(tx, Event.REGISTERED, known.id)
     if _replaceable(known):
         # Not verified against this one, after a second change in this moment: then it is another person.
         same_person = wish.same_password and not _changed(known, wish.met)
@@ -212,6 +216,8 @@ def _write_active(
             _steps.take_over(tx, known, username=username, password_hash=password_hash)
             user = tx.users.by_id(known.id) or known
         tx.audit(actor, "user.registered", target=user.id)
+        _events.tell(tx, Event.REGISTERED, user.id)
+        _events.tell(tx, Event.ACTIVATED, user.id)
     return Account.of(user)
 
 

@@ -7,6 +7,7 @@ from usersvc.errors import KeysChanged, NewSecretMissing, NewSecretUnfit
 from usersvc.repositories.keys import StoredKey
 from usersvc.security import secret_key
 from usersvc.security.keys import Key, Use, make_key, secret_check, wrap
+from usersvc.security.webhook_secrets import WebhookSecrets
 from usersvc.services import _keys, authorization
 from usersvc.services.actor import Actor
 from usersvc.setting_types import secret_key_problem
@@ -20,6 +21,8 @@ class Rotated:
     """Ended."""
     links: int
     """Ended."""
+    webhooks: int
+    """Whose secrets are wrapped anew. They stay: their receivers have to be told another one first."""
     in_file: bool
     """Whether the new secret key is in the file already; else the operator must set it."""
 
@@ -64,14 +67,15 @@ def _rotate(core: Core, secret: str, fresh: list[Key], in_file: bool, actor: Act
             # In here, while nobody else can be about to replace it; before the database knows it.
             secret_key.write_next(core.settings.secret_key_path, secret, secret_check(secret))
         tx.keys.replace_secret(secret_check(secret))
+        webhooks = _rewrap_webhooks(tx, WebhookSecrets(old_secret), WebhookSecrets(secret))
         if not fresh:
             for key in _keys.opened(core, accepted, old_secret):
                 tx.keys.rewrap(key.kid, wrap(key, secret))
             tx.audit(actor, "secret.rotated", compromised=False)
-            return Rotated(len(accepted), 0, 0, in_file)
+            return Rotated(len(accepted), 0, 0, webhooks, in_file)
         sessions, links = _make_anew(tx, accepted, fresh, secret, actor)
         tx.audit(actor, "secret.rotated", compromised=True, sessions=sessions, links=links)
-        return Rotated(len(fresh), sessions, links, in_file)
+        return Rotated(len(fresh), sessions, links, webhooks, in_file)
 
 
 def _make_anew(tx: Tx, old: list[StoredKey], fresh: list[Key], secret: str, actor: Actor) -> tuple[int, int]:
@@ -83,3 +87,16 @@ def _make_anew(tx: Tx, old: list[StoredKey], fresh: list[Key], secret: str, acto
         _keys.insert(tx, key, secret, actor)
     sessions = tx.sessions.end_all_of_all("secret key compromised", at=tx.now)
     return sessions, tx.link_tokens.revoke_all_of_all(at=tx.now)
+
+
+def _rewrap_webhooks(tx: Tx, old: WebhookSecrets, new: WebhookSecrets) -> int:
+    """How many webhooks there are."""
+    found = tx.webhooks.all()
+    for webhook in found:
+        wrapped = {
+            name: new.wrap(webhook.id, old.open(webhook.id, value))
+            for name in ("secret_wrapped", "old_secret_wrapped")
+            if (value := getattr(webhook, name))
+        }
+        tx.webhooks.update(webhook.id, at=webhook.updated_at, **wrapped)
+    return len(found)

@@ -8,6 +8,7 @@ from usersvc.services.checks.finding import Verdict, duration, failed, ok, warni
 
 _SILENT = timedelta(minutes=3)
 _OVERDUE = timedelta(minutes=5)
+_FAILING = timedelta(hours=6)
 
 
 def worker(core: Core) -> Verdict:
@@ -37,6 +38,28 @@ def outbox(core: Core) -> Verdict:
             f"`usersvc outbox --status {first}` says why; `usersvc retry-mail ID` tries one again.",
         )
     return ok(f"{waiting} waiting, none overdue")
+
+
+def webhooks(core: Core) -> Verdict:
+    """Worth a warning at most: it is the receivers who fail."""
+    with core.read() as tx:
+        waiting, now = tx.deliveries.waiting(), tx.now
+        dead = tx.deliveries.count_by_status().get("dead", 0)
+        known = tx.webhooks.all()
+    failing = [one for one in known if one.id in waiting and now - waiting[one.id][1] > _FAILING]
+    if failing:
+        longest = max(now - waiting[one.id][1] for one in failing)
+        return warning(
+            f"{len(failing)} of {len(known)} do not take what is sent, for {duration(longest)}",
+            "`usersvc webhooks` shows them, `usersvc webhook-deliveries --status due` why.",
+        )
+    if dead:
+        return warning(
+            f"{dead} deliveries were given up",
+            "`usersvc webhook-deliveries --status dead` says why; `usersvc retry-delivery ID` tries again.",
+        )
+    disabled = sum(1 for one in known if one.disabled_at)
+    return ok(f"{len(known)}, {disabled} of them disabled, {sum(n for n, _ in waiting.values())} waiting")
 
 
 def administrators(core: Core) -> Verdict:

@@ -1,0 +1,1 @@
+"""Webhooks: the events, their signature, where they may go, and the way there (standardwebhooks.com)."""
