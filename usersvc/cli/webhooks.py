@@ -7,6 +7,7 @@ from uuid import UUID
 
 import typer
 
+from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_json, print_table, shown
 from usersvc.services import webhooks as all_webhooks
@@ -113,7 +114,7 @@ def delete_webhook(
         if not yes:
             if not sys.stdin or not sys.stdin.isatty():
                 raise typer.BadParameter("There is no terminal to ask on: add --yes.")
-            typer.confirm(f"Delete the webhook to {found.url}?", abort=True)
+            require_yes(f"Delete the webhook to {found.url}?")
         dropped = all_webhooks.delete(core, webhook_id=webhook_id, actor=operator())
     typer.echo(f"Deleted. {dropped} deliveries were still due." if dropped else "Deleted.")
 

@@ -127,8 +127,8 @@ def create(
 ) -> NewSecret:
     """Tell this address of these events from now on, of all where none is named.
 
-    Raises InvalidWebhook, with the reason, Forbidden, and KeysChanged. The address behind a name is looked at when
-    something is sent.
+    Raises InvalidWebhook, with the reason, Forbidden, KeysChanged. The address behind a name is looked at
+    when something is sent.
     """
     authorization.require_operator(actor)
     _require_url(core, url)
