@@ -19,6 +19,9 @@ from usersvc.security.credentials import new_credential
 from usersvc.services import audiences, service_accounts
 from usersvc.services.service_accounts import NewService
 
+# What lies below is tried on every database by tests/services.
+pytestmark = pytest.mark.sqlite
+
 GRANT = {"grant_type": "client_credentials"}
 SETTINGS = {"tokens__audiences": "billing, files", "server__public_url": "https://users.example.org"}
 

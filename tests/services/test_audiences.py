@@ -42,11 +42,12 @@ def test_a71_a_token_for_one_audience_opens_nothing_else(core: Core) -> None:
         authenticate(core, access_token=issued.access_token, actor=STRANGER)
 
 
-@pytest.mark.parametrize("audience", ["", "other", "usersvc", "Billing", "billing ", NAMED, "billing\0"])
-def test_only_named_audiences_get_one(core: Core, audience: str) -> None:
+def test_only_named_audiences_get_one(core: Core) -> None:
     active(core)
-    with pytest.raises(UnknownAudience):
-        issue_token(core, audience=audience, actor=signed_in(core))
+    actor = signed_in(core)
+    for audience in ("", "other", "usersvc", "Billing", "billing ", NAMED, "billing\0"):
+        with pytest.raises(UnknownAudience):
+            issue_token(core, audience=audience, actor=actor)
 
 
 def test_a_token_lives_no_longer_than_its_session(core: Core, clock: MovedClock) -> None:
