@@ -386,7 +386,8 @@ def test_an_access_token_does_not_open_it(make_client: Callable[..., Client], co
 def test_the_document_names_its_answers_but_asks_for_no_second_token(client: Client) -> None:
     document = client.http.get("/openapi.json").json()
     operation = document["paths"]["/metrics"]["get"]
-    assert list(document["components"]["securitySchemes"]) == ["Bearer"]
+    assert list(document["components"]["securitySchemes"]) == ["Bearer", "Client"], "of users, of services"
+    assert "security" not in operation
     assert {"200", "401", "403", "503"} <= set(operation["responses"])
     assert "text/plain" in json.dumps(operation["responses"]["200"])
 
