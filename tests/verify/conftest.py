@@ -67,7 +67,7 @@ class Publisher:
     def __init__(self, url: str, *keys: Key) -> None:
         self.url = url
         self.asked = 0
-        self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.gate = threading.Event()
         self.gate.set()
         self.publish(*keys)
@@ -84,7 +84,7 @@ def publishing(*keys: Key) -> Iterator[Publisher]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             publisher.asked += 1
-            publisher.headers.append(dict(self.headers.items()))
+            publisher.paths.append(self.path)
             publisher.gate.wait(30)
             status, headers, body = publisher.answer
             self.send_response(status)

@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -86,6 +87,7 @@ def test_permissions_and_roles_are_asked_for(world: World) -> None:
     ):
         with pytest.raises(PermissionMissing):
             ask(what)
+    world.verifier.verify(signed(world.key, role="admin")).require_role("admin")
     world.verifier.verify(signed(world.key, role="librarian")).require_role("librarian")
     with pytest.raises(PermissionMissing):
         world.verifier.verify(signed(world.key, role="librarian")).require_role("user")
@@ -252,6 +254,32 @@ def test_a76_a_token_is_good_from_its_beginning_to_its_end_with_thirty_seconds_o
     for name in ("iat", "nbf"):
         assert world.verifier.verify(signed(world.key, **{name: NOW + 30}))
         refused(world, signed(world.key, **{name: NOW + 31}))
+
+
+def test_a75_a_token_and_its_kid_may_have_their_whole_length(world: World) -> None:
+    for kid in ("k", "k" * 128):
+        named = replace(world.key, kid=kid)
+        world.publisher.publish(world.key, named)
+        world.age += 30
+        assert world.verifier.verify(signed(named)).role == "moderator"
+    longest = next(token for n in range(5000, 6000) if len(token := signed(world.key, more="x" * n)) >= 8190)
+    assert len(longest) <= 8192
+    assert world.verifier.verify(longest).role == "moderator"
+    refused(world, signed(world.key, more="x" * 6000))
+
+
+def test_claims_can_be_kept_in_a_set_and_logged(world: World) -> None:
+    token = signed(world.key)
+    assert len({world.verifier.verify(token), world.verifier.verify(token)}) == 1
+    assert CLAIMS["jti"] not in repr(world.verifier.verify(token))
+
+
+def test_the_keys_are_looked_for_beside_the_issuer(world: World) -> None:
+    server = world.publisher.url.removesuffix("/.well-known/jwks.json")
+    for issuer in (server, f"{server}/"):
+        verifier = TokenVerifier(issuer, AUDIENCE, clock=lambda: world.now)
+        assert verifier.verify(signed(world.key, iss=issuer)).role == "moderator"
+    assert world.publisher.paths == ["/.well-known/jwks.json"] * 2
 
 
 def test_the_header_of_http_is_read(world: World) -> None:
