@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import jwt
 import pytest
 from authlib.oauth2.rfc6750.errors import InvalidTokenError
@@ -26,6 +27,7 @@ from tests.verify.serving import Served, served
 from usersvc.api.app import create_app
 from usersvc.core import Core
 from usersvc.security.keys import Use
+from usersvc.verify import TokenError, TokenVerifier
 
 HERE = Path(__file__).parent
 
@@ -172,7 +174,7 @@ def _fetched(url: str) -> Any:
 
 
 _LIBRARIES = {"PyJWT": _with_pyjwt, "joserfc": _with_joserfc, "Authlib": _with_authlib}
-_REFUSALS = (jwt.PyJWTError, JoseError, InvalidTokenError, ValueError)
+_REFUSALS = (jwt.PyJWTError, JoseError, InvalidTokenError, ValueError, TokenError)
 
 
 def test_libraries_of_others_believe_its_tokens_and_no_forged_ones(found: Served, tmp_path: Path) -> None:
@@ -195,6 +197,33 @@ def test_libraries_of_others_believe_its_tokens_and_no_forged_ones(found: Served
     told = json.loads(run(node("verify.mjs"), tmp_path, text=json.dumps(asked)))
     assert {name: told[name] for name in good} == {role: role for role in good}
     assert [name for name in wrong if not told[name].startswith("refused: ERR_J")] == []
+
+
+def _with_usersvc_verify(url: str, issuer: str, audience: str) -> Callable[[str], dict[str, Any]]:
+    verifier = TokenVerifier(issuer, audience, jwks_url=url)
+    return lambda token: dict(verifier.verify(token).all)
+
+
+def test_a_token_for_one_audience_is_believed_there_alone_a_service_s_own_too(found: Served) -> None:
+    usersvc, user = found.usersvc, found.log_in("user")
+    headers = {"Authorization": f"Bearer {user}"}
+    exchanged = usersvc.post("/auth/tokens", {"audience": "billing"}, headers=headers).json()["data"]
+    options = ["--permission", "invoices:read", "--audience", "billing", "--json"]
+    made = json.loads(usersvc.run("create-service", "reports", *options).stdout)
+    secret = made["client_id"], made["client_secret"]
+    form = {"grant_type": "client_credentials"}
+    fetched = httpx2.post(f"{usersvc.url}/oauth/token", data=form, auth=secret, timeout=30).json()
+    url = f"{usersvc.url}/.well-known/jwks.json"
+    for library in (*_LIBRARIES.values(), _with_usersvc_verify):
+        check = library(url, usersvc.url, "billing")
+        assert check(exchanged["access_token"])["role"] == "user"
+        claims = check(fetched["access_token"])
+        assert (claims["sub"], claims["permissions"]) == (made["client_id"], ["invoices:read"])
+        assert not {"sid", "role"} & set(claims)
+        for audience, tokens in (("billing", [user]), ("shipping", [user, exchanged["access_token"]])):
+            for token in tokens:
+                with pytest.raises(_REFUSALS):
+                    library(url, usersvc.url, audience)(token)
 
 
 def test_the_examples_for_other_frameworks_work_with_the_folder_verify_alone(

@@ -52,6 +52,7 @@ def served(folder: Path) -> Iterator[Served]:
     usersvc.environ |= {
         "USERSVC_REGISTRATION__ACTIVATION": "false",
         "USERSVC_THROTTLE__ENABLED": "false",
+        "USERSVC_TOKENS__AUDIENCES": "billing, shipping",
     }
     with usersvc.serving("--no-worker") as process:
         for role in ("user", "moderator"):
