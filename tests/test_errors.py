@@ -10,6 +10,8 @@ from usersvc.errors import CODES, DomainError, InvalidEmail, KeepWrites, Kind, O
 CLOSED_LIST = {
     "INVALID_EMAIL": Kind.INVALID,
     "INVALID_USERNAME": Kind.INVALID,
+    "INVALID_PERMISSION": Kind.INVALID,
+    "RESERVED_PERMISSION": Kind.INVALID,
     "WEAK_PASSWORD": Kind.INVALID,
     "INVALID_LINK": Kind.INVALID,
     "PASSWORD_REQUIRED": Kind.INVALID,

@@ -72,6 +72,20 @@ class InvalidUsername(DomainError):
     )
 
 
+class InvalidPermission(DomainError):
+    kind = Kind.INVALID
+    message = (
+        "A permission is two words with a colon between them, like orders:write; "
+        "each has 1 to 32 characters out of a-z, 0-9, dot, underscore and hyphen, "
+        "and begins with a letter or digit."
+    )
+
+
+class ReservedPermission(DomainError):
+    kind = Kind.INVALID
+    message = "This permission is reserved: usersvc itself grants it, by a role, or may one day."
+
+
 class WeakPassword(DomainError):
     kind = Kind.INVALID
     message = "This password is too easy to guess."
