@@ -31,7 +31,7 @@ from usersvc.api.deps import PREFIX
 from usersvc.clock import MovedClock
 from usersvc.core import Core
 from usersvc.mail.transports import MemoryTransport
-from usersvc.services import admin, passwords, sessions
+from usersvc.services import admin, groups, memberships, passwords, sessions
 from usersvc.services.sessions import TokenPair
 
 USER, MODERATOR, ADMIN = "ada@example.org", "mod@example.org", "root@example.org"
@@ -42,10 +42,11 @@ DEACTIVATED, DEMOTED = "gone@example.org", "demoted@example.org"
 # Deactivated too, but his session was left as it was.
 IN_LIMBO = "limbo@example.org"
 ENDED = "root@example.org, logged out"
+GROUP = "a-desk"
 
 
 # Of each route that takes one, a body that it would do something with for whoever may.
-BODIES: dict[str, dict[str, str]] = {
+BODIES: dict[str, dict[str, Any]] = {
     "POST /users": {"email": "new{n}@example.org", "password": PASSWORD},
     "POST /auth/activate": {"token": "x"},
     "POST /auth/resend-activation": {"email": USER},
@@ -58,6 +59,9 @@ BODIES: dict[str, dict[str, str]] = {
     "POST /users/me/change-password": {"current_password": PASSWORD, "new_password": OTHER_PASSWORD},
     "POST /admin/users": {"email": "new{n}@example.org"},
     "PATCH /admin/users/{user_id}/role": {"role": "moderator"},
+    "POST /admin/groups": {"name": "new{n}", "description": "", "permissions": ["orders:write"]},
+    "PATCH /admin/groups/{group_id}": {"name": "new{n}", "permissions": ["orders:write"]},
+    "PUT /admin/groups/{group_id}/members/{user_id}": {"manager": True},
 }
 
 
@@ -89,15 +93,25 @@ class World:
     def call(self, route: str, headers: dict[str, str], *, n: int = 0, email: str = TARGET) -> Response:
         """`n` tells calls of one test apart; `email` is who calls, where a path names an own session."""
         method, path = route.split()
-        body = {
-            name: value.replace("{n}", str(n)).replace("{refresh_token}", self.pairs[TARGET].refresh_token)
-            for name, value in BODIES.get(route, {}).items()
-        }
+        body = {name: self._filled(value, n) for name, value in BODIES.get(route, {}).items()}
         more: dict[str, Any] = {"headers": headers} | ({"json": body} if body else {})
         if not path.startswith(("/users", "/auth", "/admin")):
             return self.client.http.request(method, path, **more)
-        filled = path.format(user_id=self.id_of(TARGET), session_id=self.session_of(email))
+        filled = path.format(
+            user_id=self.id_of(TARGET), session_id=self.session_of(email), group_id=self.group_id
+        )
         return self.client.call(method, filled, template=path, **more)
+
+    def _filled(self, value: Any, n: int) -> Any:
+        if not isinstance(value, str):
+            return value
+        return value.replace("{n}", str(n)).replace("{refresh_token}", self.pairs[TARGET].refresh_token)
+
+    @property
+    def group_id(self) -> str:
+        """Of the one that is there, with one member; it has had other names since."""
+        with self.core.read() as tx:
+            return str(tx.groups.page(after=None, limit=1)[0].id)
 
     def documented(self) -> dict[str, dict[str, Any]]:
         """Every route of the OpenAPI document, as `POST /auth/login`, with what is said of it."""
@@ -132,6 +146,8 @@ def _populate(core: Core) -> tuple[dict[str, TokenPair], dict[str, str]]:
     rewrite_user(core, IN_LIMBO, status="deactivated")
     admin.deactivate(core, user_id=user_row(core, DEACTIVATED).id, actor=OPERATOR)
     admin.set_role(core, user_id=user_row(core, DEMOTED).id, role="user", actor=OPERATOR)
+    desk = groups.create(core, name=GROUP, permissions=["orders:read"], actor=OPERATOR)
+    memberships.add(core, group_id=desk.id, user_id=user_row(core, TARGET).id, actor=OPERATOR)
     delivered(core)
     links = {"activation": pending(core, PENDING, OTHER_PASSWORD), "invitation": invited(core, INVITED)}
     passwords.forgot(core, email=TARGET, actor=OPERATOR)

@@ -68,5 +68,12 @@ def test_each_role_may_do_what_the_lower_one_may_and_more() -> None:
     assert user < moderator < admin
     assert user == set()
     assert moderator == {"content:manage"}
-    assert admin - moderator == {"users:read", "users:write", "roles:write", "audit:read"}
+    assert admin - moderator == {
+        "users:read",
+        "users:write",
+        "roles:write",
+        "groups:read",
+        "groups:write",
+        "audit:read",
+    }
     assert set(PERMISSIONS) == {"user", "moderator", "admin"}

@@ -7,7 +7,7 @@ import typer
 
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, Who, print_json, print_table, shown
-from usersvc.services import accounts, first_admin, login
+from usersvc.services import accounts, first_admin, login, memberships
 
 
 def create_admin(
@@ -51,11 +51,13 @@ def show_user(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         login_locked = login.is_locked(core, user_id=account.id, actor=operator())
+        groups = [group.name for group in memberships.list_of(core, user_id=account.id, actor=operator())]
     found = {**as_dict(account), "login_locked": login_locked}
     if as_json:
-        print_json(found)
+        print_json({**found, "groups": groups})
     else:
-        print_table(["field", "value"], [[key, shown(value)] for key, value in found.items()])
+        rows = {**found, "groups": ", ".join(groups)}
+        print_table(["field", "value"], [[key, shown(value)] for key, value in rows.items()])
 
 
 def as_dict(account: accounts.Account) -> dict[str, object]:

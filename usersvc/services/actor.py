@@ -9,7 +9,15 @@ from uuid import UUID
 PERMISSIONS: dict[str, list[str]] = {
     "user": [],
     "moderator": ["content:manage"],
-    "admin": ["content:manage", "users:read", "users:write", "roles:write", "audit:read"],
+    "admin": [
+        "content:manage",
+        "users:read",
+        "users:write",
+        "roles:write",
+        "groups:read",
+        "groups:write",
+        "audit:read",
+    ],
 }
 
 Kind = Literal["anonymous", "user", "operator", "job"]

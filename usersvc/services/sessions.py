@@ -20,6 +20,7 @@ from usersvc.errors import (
     TokenReused,
     UserNotFound,
 )
+from usersvc.repositories.memberships import Grants
 from usersvc.repositories.sessions import Session
 from usersvc.repositories.users import User
 from usersvc.security.secrets import digest
@@ -67,7 +68,8 @@ def refresh(core: Core, *, refresh_token: str, actor: Actor) -> TokenPair:
             user, session = _continue(core, tx, claims, actor)
         except DomainError as error:
             raise KeepWrites(error) from None  # It counts as a request, too.
-    return mint(core, user, session, claims.rnd, at=tx.now)
+        grants = tx.memberships.grants_of(user.id)
+    return mint(core, user, session, claims.rnd, grants, at=tx.now)
 
 
 @retried
@@ -151,15 +153,16 @@ def revoke_all(core: Core, *, user_id: UUID, actor: Actor) -> int:
     return ended
 
 
-def mint(core: Core, user: User, session: Session, rnd: str, *, at: datetime) -> TokenPair:
-    """The tokens of a session as its row stands."""
+def mint(core: Core, user: User, session: Session, rnd: str, grants: Grants, *, at: datetime) -> TokenPair:
+    """The tokens of a session as its row stands, with what the user's role and groups grant."""
     lifetime = timedelta(minutes=core.settings.tokens.access_minutes)
     access_until = min(at + lifetime, session.absolute_at)
     access_token = core.tokens.sign_access(
         user_id=user.id,
         session_id=session.id,
         role=user.role,
-        permissions=PERMISSIONS[user.role],
+        permissions=sorted({*PERMISSIONS[user.role], *grants.permissions}),
+        groups=grants.groups,
         at=at,
         expires_at=access_until,
     )
