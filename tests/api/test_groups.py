@@ -73,6 +73,7 @@ def test_an_administrator_makes_a_group_and_fills_it(core: Core, root: Caller, a
     assert code_of(root("DELETE", GROUP, **which)) == "GROUP_NOT_FOUND"
 
 
+@pytest.mark.sqlite
 def test_each_refusal_has_its_code(core: Core, root: Caller, ada: Caller) -> None:
     group = a_group(core, "desk")
     here = {"group_id": group.id, "user_id": user_row(core).id}
@@ -143,6 +144,7 @@ def test_a_manager_manages_his_group_and_sees_no_addresses(core: Core, client: C
     assert memberships.list_of(core, user_id=bob, actor=OPERATOR) == []
 
 
+@pytest.mark.sqlite
 def test_the_next_page_of_a_list_is_linked(core: Core, root: Caller) -> None:
     for name in ("one", "two", "three"):
         group = a_group(core, name)

@@ -77,6 +77,7 @@ def test_a_group_from_its_making_to_its_end(run: Run, core: Core) -> None:
     assert {entry.actor_kind for entry in audit_rows(core, "group.member_added")} == {"operator"}
 
 
+@pytest.mark.sqlite
 def test_that_there_are_more_members_than_are_shown_is_said(
     run: Run, core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +94,7 @@ def test_that_there_are_more_members_than_are_shown_is_said(
     assert "more members" not in everybody.stderr
 
 
+@pytest.mark.sqlite
 def test_what_cannot_be_done_changes_nothing(run: Run, core: Core) -> None:
     pending(core, "pending@example.org")
     run("create-group", "desk", "--permission", "orders:read")

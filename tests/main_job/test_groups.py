@@ -25,10 +25,9 @@ def test_an_operator_puts_somebody_into_a_group_and_a_service_sees_it_until_he_i
     usersvc: Usersvc,
 ) -> None:
     usersvc.environ["USERSVC_REGISTRATION__ACTIVATION"] = "false"
-    usersvc.run("migrate")
     permits = ["--permission", "orders:read", "--permission", "orders:write"]
-    usersvc.run("create-group", "order-desk", *permits)
     with usersvc.serving("--no-worker"):
+        usersvc.run("create-group", "order-desk", *permits)
         assert usersvc.post("/users", {"email": EMAIL, "password": PASSWORD}).status_code == 201
         usersvc.run("add-member", "order-desk", EMAIL, "--manager")
 
@@ -41,18 +40,7 @@ def test_an_operator_puts_somebody_into_a_group_and_a_service_sees_it_until_he_i
         refused = httpx2.get(f"{usersvc.api}/admin/groups", headers=bearer, timeout=30)
         assert refused.json()["error"]["code"] == "FORBIDDEN"
 
-        usersvc.run("change-group", "order-desk", "--withdraw", "orders:write")
-        pair = usersvc.post("/auth/refresh", {"refresh_token": pair["refresh_token"]}).json()["data"]
-        assert _granted(usersvc, pair) == (["order-desk"], ["orders:read"])
-
         usersvc.run("remove-member", "order-desk", EMAIL)
         pair = usersvc.post("/auth/refresh", {"refresh_token": pair["refresh_token"]}).json()["data"]
         assert _granted(usersvc, pair) == ([], [])
         assert usersvc.me(pair["access_token"]).status_code == 200
-    told = usersvc.run("audit", "--action", "group.").stdout
-    assert [word for word in told.split() if word.startswith("group.")] == [
-        "group.member_removed",
-        "group.changed",
-        "group.member_added",
-        "group.created",
-    ]

@@ -6,15 +6,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, union, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from usersvc.db.models import group_members, group_permissions, groups, users
 from usersvc.db.prepared import Prepared
 from usersvc.repositories.groups import COLUMNS, Group
-
-_of_group = group_members.alias()
-# Around each text in a list of JSON: two quotes and a comma.
-_AROUND = 3
 
 
 @dataclass(frozen=True)
@@ -48,6 +44,21 @@ GRANTS = Prepared(
     .join_from(group_members, groups, groups.c.id == group_members.c.group_id)
     .join(group_permissions, group_permissions.c.group_id == groups.c.id, isouter=True)
     .where(group_members.c.user_id == bindparam("user_id"))
+)
+
+
+_of_group = group_members.alias()
+
+
+def _bytes(text: ColumnElement[str]) -> ColumnElement[int]:
+    """In a list of JSON, with two quotes and a comma; all are ASCII."""
+    return func.length(text) + 3
+
+
+_SIZES = (
+    select(group_permissions.c.group_id, func.sum(_bytes(group_permissions.c.permission)).label("bytes"))
+    .group_by(group_permissions.c.group_id)
+    .subquery()
 )
 
 
@@ -120,7 +131,11 @@ class Memberships:
         return self._connection.execute(counted).scalar_one()
 
     def is_beyond(self, most: int, user_id: UUID) -> bool:
-        """Whether the groups of somebody, and their permissions, take more than `most` bytes of JSON."""
+        """Whether the groups of somebody, and their permissions, take more than `most` bytes of JSON.
+
+        A permission counts for each group that gives it: to find those that are the same among all that a
+        hundred thousand members have takes half a minute, to add up sizes of groups a third of a second.
+        """
         return self._somebody_beyond(most, group_members.c.user_id == user_id)
 
     def a_member_is_beyond(self, most: int, group_id: UUID) -> bool:
@@ -130,49 +145,16 @@ class Memberships:
         return self._somebody_beyond(most, group_members.c.user_id.in_(in_it))
 
     def _somebody_beyond(self, most: int, concerned: ColumnElement[bool]) -> bool:
-        candidates = select(_may_be_beyond(most, concerned).cte("candidates").c.user_id)
-        words = union(*(words.where(group_members.c.user_id.in_(candidates)) for words in _WORDS)).subquery()
         beyond = (
-            select(words.c.user_id).group_by(words.c.user_id).having(_bytes(words.c.word) > most).limit(1)
+            select(group_members.c.user_id)
+            .join_from(group_members, groups, groups.c.id == group_members.c.group_id)
+            .join(_SIZES, _SIZES.c.group_id == groups.c.id, isouter=True)
+            .where(concerned)
+            .group_by(group_members.c.user_id)
+            .having(func.sum(_bytes(groups.c.name) + func.coalesce(_SIZES.c.bytes, 0)) > most)
+            .limit(1)
         )
         return self._connection.execute(beyond).first() is not None
-
-
-# Each word that stands in the claims of somebody: those of two groups that are the same stand there once.
-_WORDS = (
-    select(group_members.c.user_id, groups.c.name.label("word")).join_from(
-        group_members, groups, groups.c.id == group_members.c.group_id
-    ),
-    select(group_members.c.user_id, group_permissions.c.permission).join_from(
-        group_members, group_permissions, group_permissions.c.group_id == group_members.c.group_id
-    ),
-)
-
-
-def _may_be_beyond(most: int, concerned: ColumnElement[bool]) -> Any:
-    """Who would be if no permission were given by two of his groups: found without looking at each of them.
-
-    To sort every permission of a hundred thousand members takes seconds, to add up sizes of groups does not.
-    """
-    sizes = (
-        select(group_permissions.c.group_id, _bytes(group_permissions.c.permission).label("bytes"))
-        .group_by(group_permissions.c.group_id)
-        .subquery()
-    )
-    size = func.length(groups.c.name) + _AROUND + func.coalesce(sizes.c.bytes, 0)
-    return (
-        select(group_members.c.user_id)
-        .join_from(group_members, groups, groups.c.id == group_members.c.group_id)
-        .join(sizes, sizes.c.group_id == groups.c.id, isouter=True)
-        .where(concerned)
-        .group_by(group_members.c.user_id)
-        .having(func.sum(size) > most)
-    )
-
-
-def _bytes(text: ColumnElement[str]) -> ColumnElement[int]:
-    """All are ASCII."""
-    return func.sum(func.length(text) + _AROUND)
 
 
 def _is_it(group_id: UUID, user_id: UUID) -> tuple[Any, ...]:
