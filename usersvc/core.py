@@ -24,10 +24,12 @@ from usersvc.errors import DatabaseBusy, KeepWrites
 from usersvc.mail.transports import Transport, transport_from
 from usersvc.repositories.audit import Audit, AuditEntry, WhoActs
 from usersvc.repositories.directory import Directory
+from usersvc.repositories.groups import Groups
 from usersvc.repositories.jobs import Jobs
 from usersvc.repositories.keys import Keys
 from usersvc.repositories.known_networks import KnownNetworks
 from usersvc.repositories.link_tokens import LinkTokens
+from usersvc.repositories.memberships import Memberships
 from usersvc.repositories.outbox import Outbox
 from usersvc.repositories.profiles import Profiles
 from usersvc.repositories.services import Services
@@ -112,6 +114,14 @@ class Tx:
     @cached_property
     def link_tokens(self) -> LinkTokens:
         return LinkTokens(self.connection)
+
+    @cached_property
+    def groups(self) -> Groups:
+        return Groups(self.connection)
+
+    @cached_property
+    def memberships(self) -> Memberships:
+        return Memberships(self.connection)
 
     @cached_property
     def keys(self) -> Keys:

@@ -107,6 +107,14 @@ class InvalidWebhook(DomainError):
     message = "Webhooks cannot be sent there."
 
 
+class InvalidGroup(DomainError):
+    kind = Kind.INVALID
+    message = (
+        "A group's name has 1 to 32 characters out of a-z, 0-9, dot, underscore and hyphen, and begins "
+        "with a letter or digit; its description has at most 200 characters."
+    )
+
+
 class WeakPassword(DomainError):
     kind = Kind.INVALID
     message = "This password is too easy to guess."
@@ -246,6 +254,11 @@ class UserNotFound(DomainError):
     message = "There is no such user."
 
 
+class GroupNotFound(DomainError):
+    kind = Kind.NOT_FOUND
+    message = "There is no such group."
+
+
 class SessionNotFound(DomainError):
     kind = Kind.NOT_FOUND
     message = "You have no such session."
@@ -302,6 +315,29 @@ class ServiceNameTaken(DomainError):
 class TooManyCredentials(DomainError):
     kind = Kind.CONFLICT
     message = "This service has three credentials that work: revoke one, or wait until one has expired."
+
+
+class GroupNameTaken(DomainError):
+    kind = Kind.CONFLICT
+    message = "There is a group with this name."
+
+
+class TooManyGroups(DomainError):
+    kind = Kind.CONFLICT
+    message = "There are as many groups as there may be: 1,000 in all, 50 that one account is in."
+
+
+class TooManyPermissions(DomainError):
+    kind = Kind.CONFLICT
+    message = "A group has at most 100 permissions."
+
+
+class TokenTooLarge(DomainError):
+    kind = Kind.CONFLICT
+    message = (
+        "The access token of a member would get too large: the names of the groups that one account is in, "
+        "and their permissions, take at most 4 KiB."
+    )
 
 
 class MailNotGivenUp(DomainError):

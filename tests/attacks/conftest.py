@@ -32,7 +32,7 @@ from usersvc.api.deps import PREFIX
 from usersvc.clock import MovedClock
 from usersvc.core import Core
 from usersvc.mail.transports import MemoryTransport
-from usersvc.services import admin, passwords, service_accounts, sessions
+from usersvc.services import admin, groups, memberships, passwords, service_accounts, sessions
 from usersvc.services.service_accounts import NewService
 from usersvc.services.sessions import TokenPair
 
@@ -44,6 +44,7 @@ DEACTIVATED, DEMOTED = "gone@example.org", "demoted@example.org"
 # Deactivated too, but his session was left as it was.
 IN_LIMBO = "limbo@example.org"
 ENDED = "root@example.org, logged out"
+GROUP = "a-desk"
 
 
 # Of each route that takes one, a body that it would do something with for whoever may.
@@ -65,6 +66,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /admin/services/{service_id}": {"description": "Reads {n} orders."},
     "POST /admin/services/{service_id}/credentials": {"overlap_hours": 0},
     "PATCH /admin/users/{user_id}/attributes": {"attributes": {"plan": "paid"}},
+    "POST /admin/groups": {"name": "new{n}", "description": "", "permissions": ["orders:write"]},
+    "PATCH /admin/groups/{group_id}": {"name": "new{n}", "permissions": ["orders:write"]},
+    "PUT /admin/groups/{group_id}/members/{user_id}": {"manager": True},
 }
 
 
@@ -101,24 +105,29 @@ class World:
     def call(self, route: str, headers: dict[str, str], *, n: int = 0, email: str = TARGET) -> Response:
         """`n` tells calls of one test apart; `email` is who calls, where a path names an own session."""
         method, path = route.split()
-        token = self.pairs[TARGET].refresh_token
-        body = {
-            name: value.replace("{n}", str(n)).replace("{refresh_token}", token)
-            if isinstance(value, str)
-            else value
-            for name, value in BODIES.get(route, {}).items()
-        }
+        body = {name: self._filled(value, n) for name, value in BODIES.get(route, {}).items()}
         more: dict[str, Any] = {"headers": headers} | ({"json": body} if body else {})
         if not path.startswith(("/users", "/auth", "/admin")):
             return self.client.http.request(method, path, **more)
         filled = self.filled(path, session_id=self.session_of(email))
         return self.client.call(method, filled, template=path, **more)
 
+    def _filled(self, value: Any, n: int) -> Any:
+        if not isinstance(value, str):
+            return value
+        return value.replace("{n}", str(n)).replace("{refresh_token}", self.pairs[TARGET].refresh_token)
+
     def filled(self, path: str, **more: str) -> str:
         """A path with the ids of those whom things are done to."""
         made = self.service
-        ids = {"service_id": made.service.id, "credential_id": made.credential.id}
+        ids = {"service_id": made.service.id, "credential_id": made.credential.id, "group_id": self.group_id}
         return path.format(**{"user_id": self.id_of(TARGET), **ids, **more})
+
+    @property
+    def group_id(self) -> str:
+        """Of the one that is there, with one member; it has had other names since."""
+        with self.core.read() as tx:
+            return str(tx.groups.page(after=None, limit=1)[0].id)
 
     def documented(self) -> dict[str, dict[str, Any]]:
         """Every route of the OpenAPI document, as `POST /auth/login`, with what is said of it."""
@@ -165,6 +174,8 @@ def _populate(core: Core) -> tuple[dict[str, TokenPair], dict[str, str]]:
     rewrite_user(core, IN_LIMBO, status="deactivated")
     admin.deactivate(core, user_id=user_row(core, DEACTIVATED).id, actor=OPERATOR)
     admin.set_role(core, user_id=user_row(core, DEMOTED).id, role="user", actor=OPERATOR)
+    desk = groups.create(core, name=GROUP, permissions=["orders:read"], actor=OPERATOR)
+    memberships.add(core, group_id=desk.id, user_id=user_row(core, TARGET).id, actor=OPERATOR)
     delivered(core)
     links = {"activation": pending(core, PENDING, OTHER_PASSWORD), "invitation": invited(core, INVITED)}
     passwords.forgot(core, email=TARGET, actor=OPERATOR)

@@ -73,6 +73,9 @@ ROUTES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "PATCH /admin/services/{service_id}": ({"description": "Reads orders."}, {"permissions"}),
     "POST /admin/services/{service_id}/credentials": ({"overlap_hours": 1}, set()),
     "PATCH /admin/users/{user_id}/attributes": ({"attributes": {"plan": "paid"}}, {"attributes"}),
+    "POST /admin/groups": ({"name": "desk"}, {"permissions"}),
+    "PATCH /admin/groups/{group_id}": ({"name": "desk"}, {"permissions"}),
+    "PUT /admin/groups/{group_id}/members/{user_id}": ({"manager": True}, set()),
 }
 
 

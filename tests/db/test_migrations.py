@@ -32,6 +32,9 @@ COLUMNS = {
     "sessions": "id user_id seq rnd_digest rotated_at created_at last_used_at expires_at absolute_at "
     "ended_at end_reason ip user_agent",
     "link_tokens": "id user_id purpose key_id nonce digest created_at expires_at used_at revoked_at",
+    "groups": "id name description created_at updated_at",
+    "group_permissions": "group_id permission",
+    "group_members": "group_id user_id manager added_at",
     "keys": "kid use algorithm public_jwk private_wrapped created_at signs_from retired_at compromised_at",
     "outbox": "id kind user_id address link_token_id data message_id status attempts next_attempt_at "
     "lease_until lease_owner last_error created_at give_up_at sent_at request_id",
@@ -64,6 +67,8 @@ INDEXES = {
         ("digest", True, None),
         ("user_id purpose", True, "used_at IS NULL AND revoked_at IS NULL"),
     ],
+    "groups": [("name", True, None)],
+    "group_members": [("user_id group_id", False, None)],
     "keys": [("use", True, "retired_at IS NULL")],
     "outbox": [("message_id", True, None), ("next_attempt_at", False, "status = 'due'")],
     "webhook_deliveries": [
@@ -84,6 +89,8 @@ INDEXES = {
     "throttle": [("expires_at", False, None)],
 }
 PRIMARY = {
+    "group_permissions": ["group_id", "permission"],
+    "group_members": ["group_id", "user_id"],
     "keys": ["kid"],
     "throttle": ["kind", "key_digest"],
     "logins_from": ["user_id", "network_digest"],
@@ -97,6 +104,9 @@ FOREIGN = {
     ("outbox", "user_id", "users", "CASCADE"),
     ("outbox", "link_token_id", "link_tokens", "SET NULL"),
     ("logins_from", "user_id", "users", "CASCADE"),
+    ("group_permissions", "group_id", "groups", "CASCADE"),
+    ("group_members", "group_id", "groups", "CASCADE"),
+    ("group_members", "user_id", "users", "CASCADE"),
 }
 
 

@@ -9,11 +9,13 @@ import pytest
 from sqlalchemy import Engine, event
 
 from tests.factories import OPERATOR, active, logged_in
+from tests.groups import a_group, put_in
 from tests.hooks import deliver, hook, reachable, tell
 from tests.processes import free_port
 from tests.receivers import Receiver
 from usersvc.core import Core
-from usersvc.services import directory, maintenance, webhooks
+from usersvc.repositories.memberships import GRANTS
+from usersvc.services import directory, maintenance, memberships, webhooks
 from usersvc.services.actor import Actor
 
 pytestmark = pytest.mark.sqlite
@@ -99,3 +101,19 @@ def test_what_is_to_go_is_found_by_an_index(core: Core) -> None:
         for statement, values in longer:
             plan = [step[3] for step in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
             assert not [step for step in plan if step.startswith("SCAN")], statement
+
+
+def test_what_somebody_has_of_groups_is_found_by_indexes(core: Core) -> None:
+    """Every login and every refresh asks it, and so does who wants to know it."""
+    active(core)
+    group = a_group(core, "desk", "orders:read")
+    user_id = put_in(core, group)
+    statement = str(GRANTS.statement.compile(core.database._reader))
+    with _noted(core.database._reader) as ran:
+        memberships.list_of(core, user_id=user_id, actor=OPERATOR)
+        memberships.list_members(core, group_id=group.id, actor=OPERATOR)
+    asked = [(statement, (user_id.hex,)), *(one for one in ran if "group_members" in one[0])]
+    assert len(asked) == 3
+    for one in asked:
+        plan = _plan(core, *one)
+        assert not [step for step in plan if step.startswith("SCAN")], one[0]

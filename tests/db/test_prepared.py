@@ -33,6 +33,19 @@ def test_a_row_is_what_sqlalchemy_makes_of_it(core: Core) -> None:
     assert [type(each) for each in usual] == [type(each) for each in short or ()]
 
 
+def test_all_rows_are_what_sqlalchemy_makes_of_them(core: Core) -> None:
+    account = active(core)
+    asked, which = Prepared(_WHOLE), {"user_id": account.id}
+    with core.glance() as tx:
+        assert asked.all(tx.connection, which) == []
+    for _ in range(2):
+        logged_in(core)
+    with core.glance() as tx:
+        usual = [tuple(row) for row in tx.connection.execute(_WHOLE, which)]
+        assert sorted(asked.all(tx.connection, which), key=str) == sorted(usual, key=str)
+    assert len(usual) == 2
+
+
 def test_no_row_is_none(core: Core) -> None:
     active(core)
     with core.glance() as tx:

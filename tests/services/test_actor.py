@@ -71,5 +71,6 @@ def test_each_role_may_do_what_the_lower_one_may_and_more() -> None:
     assert admin - moderator == {
         *("users:read", "users:write", "roles:write", "audit:read"),
         *("services:read", "services:write"),
+        *("groups:read", "groups:write"),
     }
     assert set(PERMISSIONS) == {"user", "moderator", "admin"}

@@ -108,6 +108,7 @@ def test_a_token_of_a_session_that_is_gone_or_somebody_elses_is_refused(core: Co
             session_id=session_id,
             role="user",
             permissions=[],
+            groups=[],
             at=core.clock.now(),
             expires_at=core.clock.now() + timedelta(minutes=10),
         )

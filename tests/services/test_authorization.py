@@ -34,7 +34,15 @@ def test_a51_each_role_holds_what_is_promised_and_no_more(core: Core) -> None:
     promised = {
         "user": set(),
         "moderator": {"content:manage"},
-        "admin": {"content:manage", "users:read", "users:write", "roles:write", "audit:read"},
+        "admin": {
+            "content:manage",
+            "users:read",
+            "users:write",
+            "roles:write",
+            "groups:read",
+            "groups:write",
+            "audit:read",
+        },
     }
     active(core)
     actor = signed_in(core)

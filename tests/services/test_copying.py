@@ -31,12 +31,13 @@ from tests.factories import (
     rewrite_user,
     user_row,
 )
+from tests.groups import a_group, put_in
 from tests.hooks import tell
 from tests.outbox import Killed
 from usersvc.clock import MovedClock
 from usersvc.core import Core, build
 from usersvc.db import migrate
-from usersvc.db.models import audit, jobs, metadata, outbox, sessions, users
+from usersvc.db.models import audit, group_members, jobs, metadata, outbox, sessions, users
 from usersvc.db.schema import HEAD, mark_of_copy
 from usersvc.errors import (
     CopyDiffers,
@@ -152,6 +153,9 @@ def _grow(core: Core, clock: MovedClock) -> None:
     with pytest.raises(InvalidCredentials):
         login.log_in(core, email=EMAIL, password=OTHER_PASSWORD, actor=STRANGER)
     passwords.forgot(core, email=EMAIL, actor=STRANGER)
+    group = a_group(core, "desk", "orders:read")
+    put_in(core, group)
+    put_in(core, group, "ivy@example.org", manager=True)
     health.beat(core)
     health.check_ready(core, actor=STRANGER)
     made = service_accounts.create(core, name="reports", permissions=["a:x"], actor=OPERATOR)
@@ -464,6 +468,7 @@ def test_a_source_that_changes_meanwhile_makes_the_copy_fail(
         (sessions, {"rnd_digest": b"\0" * 32}),
         (sessions, {"seq": 7}),
         (outbox, {"data": {}}),
+        (group_members, {"manager": True}),
         (audit, {"detail": {"before": None}}),
         (jobs, {"finished_at": None}),
     ],

@@ -15,6 +15,7 @@ TAGS = {
     "passwords": "Changing a password, and getting in without it by mail.",
     "own account": "What a person who is logged in sees and changes of his own.",
     "administration": "Accounts, roles and sessions of others, and the audit.",
+    "groups": "Permissions of other services, given to many at once.",
     "service accounts": "Other programs that may ask for tokens, and their secrets.",
     "oauth": "Tokens for services, introspection and revocation, as the RFCs of OAuth 2.0 have them.",
     "keys": "What other services check access tokens with.",

@@ -59,6 +59,28 @@ COMMANDS = [
     Listed("sessions", "sessions", "Users", "List where a user is logged in."),
     Listed("revoke-sessions", "sessions", "Users", "End all sessions of a user; it acts at once."),
     Listed(
+        "create-group",
+        "groups",
+        "Groups",
+        "Make a group, with permissions of the services that check tokens.",
+    ),
+    Listed("list-groups", "groups", "Groups", "List groups."),
+    Listed("show-group", "groups", "Groups", "Show a group: its permissions, and who is in it."),
+    Listed("change-group", "groups", "Groups", "Rename a group, or change what it permits."),
+    Listed("delete-group", "groups", "Groups", "Delete a group for good; its members lose its permissions."),
+    Listed(
+        "add-member",
+        "members",
+        "Groups",
+        "Make an account a member of a group; its next token has what the group permits.",
+    ),
+    Listed(
+        "remove-member",
+        "members",
+        "Groups",
+        "Take an account out of a group; its next token does not have what the group permits.",
+    ),
+    Listed(
         "create-service",
         "service_accounts",
         "Services",

@@ -9,7 +9,7 @@ import typer
 from usersvc.cli.asking import ask_new_password, require_yes
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, Who, print_json, print_table, shown
-from usersvc.services import accounts, admin, first_admin, login
+from usersvc.services import accounts, admin, first_admin, login, memberships
 
 
 def create_admin(
@@ -54,12 +54,14 @@ def show_user(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
         user_id = accounts.find(core, name=user, actor=operator()).id
         account = admin.show(core, user_id=user_id, actor=operator())
         login_locked = login.is_locked(core, user_id=user_id, actor=operator())
+        groups = [group.name for group in memberships.list_of(core, user_id=user_id, actor=operator())]
     found = {**as_dict(account), "login_locked": login_locked}
     if as_json:
         kept = {"profile": json.loads(account.profile), "attributes": json.loads(account.attributes)}
-        print_json({**found, **kept})
+        print_json({**found, "groups": groups, **kept})
     else:
-        print_table(["field", "value"], [[key, shown(value)] for key, value in found.items()])
+        rows = {**found, "groups": ", ".join(groups)}
+        print_table(["field", "value"], [[key, shown(value)] for key, value in rows.items()])
 
 
 def as_dict(account: accounts.Account) -> dict[str, object]:

@@ -28,6 +28,11 @@ class Prepared:
         row = compiled.run(connection, values).fetchone()
         return compiled.converted(row) if row else None
 
+    def all(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Of a SELECT, every row."""
+        compiled = self._for(connection.dialect, values)
+        return [compiled.converted(row) for row in compiled.run(connection, values).fetchall()]
+
     def rowcount(self, connection: Connection, values: Mapping[str, Any]) -> int:
         """Of what writes, how many rows it met."""
         count: int = self._for(connection.dialect, values).run(connection, values).rowcount

@@ -26,7 +26,10 @@ _MOST_CHARACTERS = 8192
 # Verifying one costs more than all the rest of a request; each takes about a kilobyte.
 _MOST_KNOWN = 4096
 _MOST_HEADERS = 64
-_ACCESS_CLAIMS = ("iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp", "role", "permissions")
+_ACCESS_CLAIMS = (
+    *("iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp"),
+    *("role", "permissions", "groups"),
+)
 _ANY_CLAIMS = ("iss", "aud", "sub", "client_id", "jti", "iat", "nbf", "exp", "permissions")
 _SERVICE_CLAIMS = (*_ANY_CLAIMS, "credential_id")
 _REFRESH_CLAIMS = ("iss", "aud", "sub", "sid", "seq", "rnd", "iat", "exp")
@@ -104,6 +107,7 @@ class Tokens:
         session_id: UUID,
         role: str,
         permissions: list[str],
+        groups: list[str],
         at: datetime,
         expires_at: datetime,
         audience: str | None = None,
@@ -122,6 +126,7 @@ class Tokens:
             "exp": int(expires_at.timestamp()),
             "role": role,
             "permissions": permissions,
+            "groups": groups,
         }
         return self._sign(Use.ACCESS, ACCESS_TYPE, claims, at)
 

@@ -15,6 +15,8 @@ PERMISSIONS: dict[str, list[str]] = {
         "users:write",
         "roles:write",
         "audit:read",
+        "groups:read",
+        "groups:write",
         "services:read",
         "services:write",
     ],

@@ -31,10 +31,11 @@ def issue_token(core: Core, *, audience: str, actor: Actor) -> AudienceToken:
         raise SessionEnded
     with core.read() as tx:
         found = tx.sessions.with_user(actor.session_id)
-    if found is None:
-        raise SessionEnded
-    user, session = found
-    if user.id != actor.user_id or user.status != "active" or not session.lives(tx.now):
-        raise SessionEnded
-    token, until = mint_access(core, user, session, at=tx.now, audience=audience)
+        if found is None:
+            raise SessionEnded
+        user, session = found
+        if user.id != actor.user_id or user.status != "active" or not session.lives(tx.now):
+            raise SessionEnded
+        grants = tx.memberships.grants_of(user.id)
+    token, until = mint_access(core, user, session, grants, at=tx.now, audience=audience)
     return AudienceToken(token, audience, expires_in=int((until - tx.now).total_seconds()))

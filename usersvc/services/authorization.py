@@ -14,8 +14,13 @@ _EVERYTHING = frozenset(permission for held in PERMISSIONS.values() for permissi
 
 def require(tx: Tx, actor: Actor, *permissions: str) -> None:
     """Raises Forbidden unless the actor holds all of these now; SessionEnded where his session is over."""
-    if not frozenset(permissions) <= _held_by(tx, actor):
+    if not holds(tx, actor, *permissions):
         raise Forbidden
+
+
+def holds(tx: Tx, actor: Actor, *permissions: str) -> bool:
+    """Whether the actor holds all of these now. Raises SessionEnded where his session is over."""
+    return frozenset(permissions) <= _held_by(tx, actor)
 
 
 def require_over(tx: Tx, actor: Actor, target: User) -> None:

@@ -6,8 +6,8 @@ from uuid import UUID
 from usersvc.core import Core, Tx
 from usersvc.errors import InvalidToken, TokenExpired
 from usersvc.security.tokens import IssuedClaims
-from usersvc.services.actor import PERMISSIONS
 from usersvc.services.client_authentication import Client
+from usersvc.services.permissions import permissions_of
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,8 @@ class Introspected:
     claims: IssuedClaims
     permissions: list[str]
     role: str | None
+    """Of a user."""
+    groups: list[str] | None
     """Of a user."""
 
 
@@ -40,7 +42,8 @@ def _of_user(tx: Tx, claims: IssuedClaims, session_id: UUID) -> Introspected | N
     bearer = tx.sessions.bearer(session_id)
     if bearer is None or bearer.id != claims.subject or bearer.status != "active" or not bearer.lives(tx.now):
         return None
-    return Introspected(claims, PERMISSIONS[bearer.role], bearer.role)
+    grants = tx.memberships.grants_of(bearer.id)
+    return Introspected(claims, permissions_of(bearer.role, grants), bearer.role, grants.groups)
 
 
 def _of_service(core: Core, tx: Tx, claims: IssuedClaims) -> Introspected | None:
@@ -52,4 +55,6 @@ def _of_service(core: Core, tx: Tx, claims: IssuedClaims) -> Introspected | None
         return None
     if claims.audience not in service.audiences:
         return None
-    return Introspected(claims, [name for name in claims.permissions if name in service.permissions], None)
+    return Introspected(
+        claims, [name for name in claims.permissions if name in service.permissions], None, None
+    )

@@ -62,7 +62,8 @@ def _enter(
         attempts.remember_network(core, tx, entered, actor)
         session, rnd = _steps.open_session(core, tx, entered, actor)
         tx.audit(actor.signed_in(user.id, session.id), "user.logged_in", target=user.id)
-    return mint(core, entered, session, rnd, at=tx.now)
+        grants = tx.memberships.grants_of(user.id)
+    return mint(core, entered, session, rnd, grants, at=tx.now)
 
 
 @retried

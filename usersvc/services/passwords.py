@@ -147,7 +147,8 @@ def _replace_own(
         user = tx.users.by_id(user.id) or user  # The role may have changed since.
         session, rnd = _steps.open_session(core, tx, user, actor)
         tx.audit(replace(actor, session_id=session.id), "password.changed", target=user.id)
-    return mint(core, user, session, rnd, at=tx.now)
+        grants = tx.memberships.grants_of(user.id)
+    return mint(core, user, session, rnd, grants, at=tx.now)
 
 
 def _replace(core: Core, tx: Tx, user: User, password_hash: str, *, verifies_email: bool) -> bool:

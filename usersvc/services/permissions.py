@@ -7,6 +7,7 @@ administrator makes up may look like one of them to a service that reads the sam
 import re
 
 from usersvc.errors import InvalidPermission, ReservedPermission
+from usersvc.repositories.memberships import Grants
 from usersvc.services.actor import PERMISSIONS
 
 OWN = frozenset(permission for granted in PERMISSIONS.values() for permission in granted)
@@ -43,3 +44,8 @@ def permission_name(text: str) -> str:
     if text in OWN or text.partition(":")[0] in RESERVED_NAMESPACES:
         raise ReservedPermission(f"{text} is reserved: usersvc itself grants it, by a role, or may one day.")
     return text
+
+
+def permissions_of(role: str, grants: Grants) -> list[str]:
+    """What a token says that a user may do: by the role and by the groups, sorted, each once."""
+    return sorted({*PERMISSIONS[role], *grants.permissions})

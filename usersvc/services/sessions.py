@@ -20,12 +20,14 @@ from usersvc.errors import (
     TokenReused,
     UserNotFound,
 )
+from usersvc.repositories.memberships import Grants
 from usersvc.repositories.sessions import Session
 from usersvc.repositories.users import User
 from usersvc.security.secrets import digest
 from usersvc.security.tokens import RefreshClaims
 from usersvc.services import _limits, _mails, authorization
-from usersvc.services.actor import PERMISSIONS, Actor
+from usersvc.services.actor import Actor
+from usersvc.services.permissions import permissions_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def refresh(core: Core, *, refresh_token: str, actor: Actor) -> TokenPair:
             user, session = _continue(core, tx, claims, actor)
         except DomainError as error:
             raise KeepWrites(error) from None  # It counts as a request, too.
-    return mint(core, user, session, claims.rnd, at=tx.now)
+        grants = tx.memberships.grants_of(user.id)
+    return mint(core, user, session, claims.rnd, grants, at=tx.now)
 
 
 @retried
@@ -151,9 +154,9 @@ def revoke_all(core: Core, *, user_id: UUID, actor: Actor) -> int:
     return ended
 
 
-def mint(core: Core, user: User, session: Session, rnd: str, *, at: datetime) -> TokenPair:
-    """The tokens of a session as its row stands."""
-    access_token, access_until = mint_access(core, user, session, at=at)
+def mint(core: Core, user: User, session: Session, rnd: str, grants: Grants, *, at: datetime) -> TokenPair:
+    """The tokens of a session as its row stands, with what the user's role and groups grant."""
+    access_token, access_until = mint_access(core, user, session, grants, at=at)
     refresh_token = core.tokens.sign_refresh(
         user_id=user.id,
         session_id=session.id,
@@ -171,7 +174,7 @@ def mint(core: Core, user: User, session: Session, rnd: str, *, at: datetime) ->
 
 
 def mint_access(
-    core: Core, user: User, session: Session, *, at: datetime, audience: str | None = None
+    core: Core, user: User, session: Session, grants: Grants, *, at: datetime, audience: str | None = None
 ) -> tuple[str, datetime]:
     """An access token of a session, for usersvc itself or for another audience; and until when it is good."""
     lifetime = timedelta(minutes=core.settings.tokens.access_minutes)
@@ -180,7 +183,8 @@ def mint_access(
         user_id=user.id,
         session_id=session.id,
         role=user.role,
-        permissions=PERMISSIONS[user.role],
+        permissions=permissions_of(user.role, grants),
+        groups=grants.groups,
         at=at,
         expires_at=until,
         audience=audience,
