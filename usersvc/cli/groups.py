@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_json, print_json_list, print_table, shown
 from usersvc.core import Core
@@ -105,7 +106,7 @@ def delete_group(
     with opened(ctx) as core:
         found = groups.find(core, name=group, actor=operator())
         if not yes:
-            typer.confirm(f"Delete {found.name}, with its {_number(found.members)}?", abort=True)
+            require_yes(f"Delete {found.name}, with its {_number(found.members)}?")
         members = groups.delete(core, group_id=found.id, actor=operator())
     typer.echo(f"Deleted {found.name}, which had {_number(members)}.")
 
