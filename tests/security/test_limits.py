@@ -4,13 +4,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from usersvc.security.limits import Counter, Escalating, InARow, PerWindow
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
+# A busy machine may take long for one example.
+patient = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 LOGIN = Escalating(most=5, window=5 * MINUTE, pause=MINUTE, longest=15 * MINUTE)
 
 
@@ -72,6 +75,7 @@ def test_giving_back_what_was_cleared_meanwhile_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("rule", [LOGIN, PerWindow(5, 5 * MINUTE)])
+@patient
 @given(gaps=st.lists(st.integers(0, 400), max_size=80))
 def test_no_five_minutes_ever_see_more_than_the_most_twice(
     rule: Escalating | PerWindow, gaps: list[int]

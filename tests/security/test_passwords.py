@@ -11,7 +11,7 @@ from typing import Any
 
 import bcrypt
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -221,7 +221,9 @@ def test_a37_the_check_of_a_password_takes_no_long_work(slow: str) -> None:
     assert cpu_seconds(check) < 1.0
 
 
-@hypothesis_settings(max_examples=60, deadline=None, database=None)
+@hypothesis_settings(
+    max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(st.text(st.characters(exclude_categories=()), min_size=0, max_size=40))
 def test_the_policy_has_an_answer_to_any_text(password: str) -> None:
     try:

@@ -11,16 +11,20 @@ from operator import or_
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from usersvc.security.secrets import digest, first_id, keyed_digest, new_id
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 A_MOMENT = timedelta(microseconds=1)
+# A busy machine may take long for one example.
+patient = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TIMES = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))
 
 
+@patient
 @given(TIMES)
 def test_an_id_is_a_uuid_of_version_7_that_holds_its_millisecond(at: datetime) -> None:
     made = new_id(at)
@@ -29,6 +33,7 @@ def test_an_id_is_a_uuid_of_version_7_that_holds_its_millisecond(at: datetime) -
     assert made.int >> 80 == milliseconds
 
 
+@patient
 @given(TIMES)
 def test_ids_sort_by_their_time_to_the_microsecond(at: datetime) -> None:
     earlier, later = new_id(at), new_id(at + A_MOMENT)
