@@ -243,10 +243,12 @@ def test_a53_processes_shut_each_other_out(served: tuple[list[Usersvc], Core]) -
 
 
 @pytest.mark.process
-def test_a53_operators_shut_everybody_out_at_once(tmp_path: Path) -> None:
+def test_a53_operators_shut_everybody_out_at_once(tmp_path: Path, data_dir: Path) -> None:
     usersvc = Usersvc(tmp_path)
-    for email in NAMES:
-        usersvc.run("create-admin", email, "--password-stdin", text=f"{PASSWORD}\n")
+    with closing(build(settings_for(data_dir))) as core:
+        keys.open_ring(core)
+        for email in NAMES:
+            an_admin(core, email)
     commands = [["deactivate", NAMES[0]], ["deactivate", NAMES[1]]]
     commands += [["set-role", NAMES[2], "user"], ["set-role", NAMES[3], "moderator"]]
     for _ in range(2):
