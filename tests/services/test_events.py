@@ -67,7 +67,7 @@ NOT_TOLD = {
     "invitation.mailed",
     "data.purged",
 }
-_NEVER = ("session.", "password.", "audit.", "key.", "webhook.", "service.")
+_NEVER = ("session.", "password.", "audit.", "key.", "webhook.", "service.", "group.")
 
 
 def _listen(core: Core, *events: Event) -> None:
