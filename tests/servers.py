@@ -5,7 +5,6 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,8 @@ from typing import Any
 import psycopg
 import redis
 
+from tests.processes import free_port
+
 # Of no use where the data lives as long as the tests do.
 _WITHOUT_DURABILITY = ("fsync=off", "full_page_writes=off")
 _PATIENCE_SECONDS = 60
@@ -28,7 +29,7 @@ class PostgreSQL:
     """A server in a folder of its own, on a socket and on a port of 127.0.0.1; databases come and go."""
 
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._folder = folder
         self._settings = () if durable else _WITHOUT_DURABILITY
         self._user = _somebody_else()
@@ -124,7 +125,7 @@ class Redis:
     """A server that keeps nothing on disk."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -208,12 +209,6 @@ def _place_of(package: str) -> Path:
     assert found
     assert found.origin
     return Path(found.origin).parent
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _wait_until(answers: Callable[[], bool]) -> None:
