@@ -9,7 +9,7 @@ import usersvc_client
 from usersvc_client import AuthenticatedClient, Client
 from usersvc_client.api.own_account import show_me
 from usersvc_client.api.sessions import log_in
-from usersvc_client.models import FailureInvalidCredentials, LoginIn, SuccessTokenPairOut, SuccessUserOut
+from usersvc_client.models import FailureInvalidCredentials, LoginIn, SuccessFullUserOut, SuccessTokenPairOut
 
 for module in pkgutil.walk_packages(usersvc_client.__path__, "usersvc_client."):
     importlib.import_module(module.name)
@@ -22,5 +22,5 @@ with Client(base_url=url) as client:
     assert isinstance(answer, SuccessTokenPairOut)
 with AuthenticatedClient(base_url=url, token=answer.data.access_token) as signed_in:
     mine = show_me.sync(client=signed_in)
-    assert isinstance(mine, SuccessUserOut)
+    assert isinstance(mine, SuccessFullUserOut)
 print(json.dumps({"code": refused.error.code, "email": mine.data.email, "role": mine.data.role}))

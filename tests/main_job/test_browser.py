@@ -222,9 +222,11 @@ def test_a_developer_tries_the_api_in_swagger_ui(browser: Browser, usersvc: User
         page.goto("/docs")
         page.get_by_role("button", name="Authorize").click()
         dialog = page.locator(".dialog-ux")
-        dialog.get_by_role("textbox").fill(pair["access_token"])
-        dialog.get_by_role("button", name="Apply credentials").click()
-        dialog.get_by_role("button", name="Close", exact=True).click()
+        # Beside it stands what a service logs in with.
+        bearer = dialog.locator(".auth-container", has=page.locator("#auth-bearer-value"))
+        bearer.get_by_role("textbox").fill(pair["access_token"])
+        bearer.get_by_role("button", name="Apply credentials").click()
+        dialog.get_by_role("button", name="Close", exact=True).first.click()
 
         operation = page.locator(".opblock-get", has=page.locator('[data-path="/api/v1/users/me"]'))
         operation.locator(".opblock-summary-control").click()

@@ -53,7 +53,8 @@ def _complete_examples(schemas: dict[str, Any]) -> None:
     for schema in schemas.values():
         for example in schema.get("examples", ()):
             for name in schema.get("required", ()):
-                example.setdefault(name, None)
+                if {"type": "null"} in schema["properties"][name].get("anyOf", ()):
+                    example.setdefault(name, None)
 
 
 def _share_failures(paths: dict[str, Any], schemas: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, model_validator
 from starlette.responses import Response
 
-from usersvc.api.schemas import Body, Text, UserOut, enveloped
+from usersvc.api.schemas import USER_EXAMPLE, Body, Text, UserOut, enveloped
 from usersvc.services.accounts import FullAccount
 
 
@@ -39,6 +39,12 @@ class AttributesIn(Body):
 
 class FullUserOut(UserOut):
     """For the document alone: `answer_user` writes it, with what is stored as JSON as it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{**USER_EXAMPLE, "profile": {"language": "en"}, "attributes": {"customer": 17}}]
+        }
+    )
 
     profile: dict[str, Any] = Field(description="What the user keeps about himself.")
     attributes: dict[str, Any] = Field(description="What administrators keep about the user.")

@@ -169,27 +169,23 @@ class AuditQuery(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
 
+USER_EXAMPLE: dict[str, Any] = {
+    "id": "01a201b2-37f6-71c5-8595-9ace836b8cc1",
+    "email": "ada@example.org",
+    "email_verified": True,
+    "username": "ada",
+    "role": "user",
+    "is_admin": False,
+    "is_active": True,
+    "status": "active",
+    "created_at": "2026-11-22T05:19:46.678055Z",
+    "updated_at": "2026-11-22T05:19:47.731853Z",
+    "last_login_at": "2026-11-22T05:19:47.988841Z",
+}
+
+
 class UserOut(BaseModel):
-    model_config = ConfigDict(
-        from_attributes=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "01a201b2-37f6-71c5-8595-9ace836b8cc1",
-                    "email": "ada@example.org",
-                    "email_verified": True,
-                    "username": "ada",
-                    "role": "user",
-                    "is_admin": False,
-                    "is_active": True,
-                    "status": "active",
-                    "created_at": "2026-11-22T05:19:46.678055Z",
-                    "updated_at": "2026-11-22T05:19:47.731853Z",
-                    "last_login_at": "2026-11-22T05:19:47.988841Z",
-                }
-            ]
-        },
-    )
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [USER_EXAMPLE]})
 
     id: UUID
     email: str
