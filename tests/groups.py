@@ -30,7 +30,7 @@ def names_of(core: Core, email: str = EMAIL) -> list[str]:
 def claims_of(access_token: str) -> tuple[list[str], list[str]]:
     """`groups` and `permissions` of a token."""
     claims: dict[str, Any] = parts_of(access_token)[1]
-    return claims["groups"], claims["permissions"]
+    return claims.get("groups", []), claims["permissions"]
 
 
 def granted(core: Core, email: str = EMAIL) -> tuple[list[str], list[str]]:

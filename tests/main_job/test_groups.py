@@ -18,7 +18,7 @@ def _checked(usersvc: Usersvc, token: str) -> dict:
 
 def _granted(usersvc: Usersvc, pair: dict[str, str]) -> tuple[list[str], list[str]]:
     claims = _checked(usersvc, pair["access_token"])
-    return claims["groups"], claims["permissions"]
+    return claims.get("groups", []), claims["permissions"]
 
 
 def test_an_operator_puts_somebody_into_a_group_and_a_service_sees_it_until_he_is_out(

@@ -28,7 +28,7 @@ _MOST_KNOWN = 4096
 _MOST_HEADERS = 64
 _ACCESS_CLAIMS = (
     *("iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp"),
-    *("role", "permissions", "groups"),
+    *("role", "permissions"),
 )
 _ANY_CLAIMS = ("iss", "aud", "sub", "client_id", "jti", "iat", "nbf", "exp", "permissions")
 _SERVICE_CLAIMS = (*_ANY_CLAIMS, "credential_id")
@@ -126,8 +126,10 @@ class Tokens:
             "exp": int(expires_at.timestamp()),
             "role": role,
             "permissions": permissions,
-            "groups": groups,
         }
+        # Left out where there are none: some readers of RFC 9068 refuse an empty list.
+        if groups:
+            claims["groups"] = groups
         return self._sign(Use.ACCESS, ACCESS_TYPE, claims, at)
 
     def sign_service(
