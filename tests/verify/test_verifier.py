@@ -43,6 +43,7 @@ def test_what_usersvc_signs_is_read_as_it_was_meant(world: World) -> None:
         session_id=session,
         role="admin",
         permissions=["users:read", "content:manage"],
+        groups=["desk"],
         at=at,
         expires_at=at + timedelta(minutes=10),
     )
@@ -50,10 +51,10 @@ def test_what_usersvc_signs_is_read_as_it_was_meant(world: World) -> None:
     assert (claims.subject, claims.session_id) == (str(user), str(session))
     assert (claims.client_id, claims.expires_at, claims.role) == (AUDIENCE, NOW + 600, "admin")
     assert claims.permissions == {"users:read", "content:manage"}
-    assert claims.groups == frozenset()
+    assert claims.groups == {"desk"}
     assert claims.all["iss"] == ISSUER
     for name, made in forgeries(ring, Use.ACCESS, token).items():
-        if name in ("without nbf", "without sid", "without role", "without permissions"):
+        if name in ("without nbf", "without sid", "without role", "without permissions", "without groups"):
             continue  # RFC 9068 asks for none of these
         with pytest.raises(InvalidToken) as caught:
             world.verifier.verify(made)
