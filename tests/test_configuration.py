@@ -205,6 +205,7 @@ def test_every_key_can_be_set_by_its_variable(tmp_path: Path, table: str, key: s
         "server.worker": "False",
         "database.url": "sqlite:///other.db",
         "queue.url": "redis://redis.example.org:6379/1",
+        "tokens.algorithm": "EdDSA",
         "sessions.idle_days": 15,
         "sessions.absolute_days": 31,
         "profiles.profile_schema": schema,

@@ -104,7 +104,7 @@ def test_json_has_the_accounts_as_show_user_has_them(run: Run, core: Core) -> No
     [listed] = json.loads(run("list-users", "--json").stdout)
     shown = json.loads(run("show-user", ROOT, "--json").stdout)
     assert shown.pop("login_locked") is False
-    assert shown == {**listed, "profile": {}, "attributes": {}}
+    assert shown == {**listed, "profile": {}, "attributes": {}, "groups": []}
 
 
 def test_a_locked_login_is_shown_and_opened_a_pause_is_neither(

@@ -184,7 +184,7 @@ def test_help_lists_the_commands(run: Run, arguments: list[str]) -> None:
 def test_help_has_the_commands_under_their_headings(run: Run) -> None:
     paragraphs = run("--help").stdout.split("\n\n")
     headed = {lines[0]: lines[1:] for lines in map(str.splitlines, paragraphs[3:])}
-    assert list(headed) == ["Service:", "Users:", "Mail:", "Audit:", "Database:", "Settings:"]
+    assert list(headed) == list(dict.fromkeys(f"{listed.section}:" for listed in COMMANDS))
     for listed in COMMANDS:
         [line] = [line for line in headed[f"{listed.section}:"] if line.startswith(f"  {listed.name} ")]
         assert listed.help.startswith(line.removeprefix(f"  {listed.name} ").strip())
@@ -203,7 +203,7 @@ def test_headings_are_bold_on_a_terminal_alone(run: Run) -> None:
 
 def test_a_shell_completes_commands_and_their_options() -> None:
     for words, answer in {
-        "usersvc re": ["reset-password", "revoke-sessions", "retry-mail"],
+        "usersvc rev": ["revoke-sessions", "revoke-credential"],
         "usersvc show-user --j": ["--json"],
     }.items():
         asked = {
@@ -216,7 +216,7 @@ def test_a_shell_completes_commands_and_their_options() -> None:
 
 
 def test_a_command_that_is_nearly_one_is_told(run: Run) -> None:
-    assert "No such command 'show-usr'. Did you mean 'show-user'?" in run("show-usr", code=2).output
+    assert "No such command 'unlok'. Did you mean 'unlock'?" in run("unlok", code=2).output
 
 
 @pytest.mark.parametrize("command", NAMES)

@@ -9,7 +9,7 @@ from usersvc.clock import MovedClock
 from usersvc.core import Core
 from usersvc.errors import InvalidToken, SessionEnded, TokenExpired
 from usersvc.services import sessions
-from usersvc.services.accounts import Account
+from usersvc.services.accounts import FullAccount
 from usersvc.services.actor import Actor
 from usersvc.services.authentication import authenticate
 
@@ -23,7 +23,7 @@ def test_a_bearer_is_the_user_in_his_session_and_keeps_where_he_comes_from(
     assert (actor.kind, actor.user_id) == ("user", account.id)
     assert actor.session_id is not None
     assert (actor.ip, actor.user_agent, actor.request_id) == ("192.0.2.1", "pytest", "test-request")
-    assert shown == Account.of(user_row(core))
+    assert shown == FullAccount.keeping(user_row(core), None, None)
 
 
 @pytest.mark.parametrize(("seconds", "works"), [(0, True), (629, True), (630, False), (3600, False)])

@@ -36,7 +36,9 @@ class IntrospectionOut(BaseModel):
     jti: str | None = None
     sid: str | None = Field(None, description="Of a user's token: the session.")
     role: str | None = Field(None, description="Of a user's token: the role as it is now.")
-    groups: list[str] | None = Field(None, description="Of a user's token: the groups as they are now.")
+    groups: list[str] | None = Field(
+        None, description="Of a user's token: the groups as they are now, where there are any."
+    )
     permissions: list[str] | None = Field(None, description="What the bearer may do now.")
 
     @classmethod
@@ -57,7 +59,7 @@ class IntrospectionOut(BaseModel):
             jti=str(claims.token_id),
             sid=str(claims.session_id) if claims.session_id else None,
             role=found.role,
-            groups=found.groups,
+            groups=found.groups or None,
             permissions=found.permissions,
         )
 
