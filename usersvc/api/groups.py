@@ -87,7 +87,7 @@ async def list_groups(
 
 @router.post(
     "/admin/groups",
-    summary="Create a group",
+    summary="Make a group",
     status_code=201,
     response_model=Success[GroupOut],
     responses=documented(*_MAY_NOT, *_REFUSED, TooManyGroups),

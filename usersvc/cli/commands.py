@@ -161,7 +161,12 @@ COMMANDS = [
         "Settings",
         "Show every setting, its value with secrets masked, and where it came from.",
     ),
-    Listed("doctor", "doctor", "Settings", "Check settings, keys, database, worker, mail, clock and disk."),
+    Listed(
+        "doctor",
+        "doctor",
+        "Settings",
+        "Check settings, keys, database, worker, mail, webhooks, clock and disk.",
+    ),
 ]
 
 

@@ -19,7 +19,10 @@ _STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red",
 
 
 def doctor(ctx: typer.Context, as_json: Json = False) -> None:
-    """Check settings, keys, database, worker, mail, clock and disk. Changes nothing, sends nothing."""
+    """Check settings, keys, database, worker, mail, webhooks, clock and disk.
+
+    Changes nothing, sends nothing.
+    """
     wrong: SettingsError | None = None
     settings: Settings | None
     try:

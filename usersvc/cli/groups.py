@@ -24,7 +24,8 @@ def create_group(
     group: GroupName,
     description: Annotated[str, typer.Option(help="What it is for.")] = "",
     permission: Annotated[
-        list[str] | None, typer.Option(help="What it permits, like orders:write; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="PERMISSION", help="What it permits, like orders:write; may be repeated."),
     ] = None,
 ) -> None:
     """Make a group, with permissions of the services that check tokens."""
@@ -73,9 +74,12 @@ def change_group(  # noqa: PLR0917 - each is an option of its own
     rename: Annotated[str | None, typer.Option(help="Another name.")] = None,
     description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
     grant: Annotated[
-        list[str] | None, typer.Option(help="A permission more, like orders:write; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="PERMISSION", help="A permission more, like orders:write; may be repeated."),
     ] = None,
-    withdraw: Annotated[list[str] | None, typer.Option(help="A permission less; may be repeated.")] = None,
+    withdraw: Annotated[
+        list[str] | None, typer.Option(metavar="PERMISSION", help="A permission less; may be repeated.")
+    ] = None,
 ) -> None:
     """Rename a group, or change what it permits."""
     if rename is None and description is None and not grant and not withdraw:

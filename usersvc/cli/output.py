@@ -18,7 +18,9 @@ _UNBROKEN = 10_000
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-Who = Annotated[str, typer.Argument(metavar="USER", help="E-mail address, username or id.")]
+Who = Annotated[
+    str, typer.Argument(metavar="USER", help="E-mail address, id, or username of an activated account.")
+]
 
 
 class _Console(Console):

@@ -72,7 +72,7 @@ def serve(
 
 def worker(
     ctx: typer.Context,
-    threads: Annotated[int, typer.Option(min=1, max=32, help="Tasks done at the same time.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, max=32, help="Mails and jobs done at the same time.")] = 2,
 ) -> None:
     """Send mail and run the periodic jobs, apart from the API."""
     from usersvc.jobs.queue import make_queue
@@ -128,7 +128,7 @@ def _tell(core: Core) -> None:
         _log.info("serving", **keys_of_line, next=admin_command if lacks_admin else None)
         return
     if lacks_admin:
-        facts["Next"] = f"{admin_command} YOU@EXAMPLE.ORG   (in another terminal)"
+        facts["Next"] = f"{admin_command} YOU@EXAMPLE.ORG  (another terminal)"
     _print_banner({**facts, "Stop": "Ctrl+C"})
 
 

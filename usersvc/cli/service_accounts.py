@@ -19,12 +19,18 @@ _MOST_DAYS = 3650
 Service = Annotated[str, typer.Argument(metavar="SERVICE", help="Name or id.")]
 Permissions = Annotated[
     list[str] | None,
-    typer.Option("--permission", help="What it may do at other services, as orders:write; repeat it."),
+    typer.Option(
+        "--permission",
+        metavar="PERMISSION",
+        help="What it may do at other services, as orders:write; repeat it.",
+    ),
 ]
 Audiences = Annotated[
     list[str] | None,
     typer.Option(
-        "--audience", help="Out of tokens.audiences: whose tokens it gets and looks into; repeat it."
+        "--audience",
+        metavar="AUDIENCE",
+        help="Out of tokens.audiences: whose tokens it gets and looks into; repeat it.",
     ),
 ]
 Expires = Annotated[

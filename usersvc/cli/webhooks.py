@@ -28,6 +28,14 @@ Events = Annotated[
     list[Event] | None,
     typer.Option("--event", metavar="EVENT", help=f"Several times for several: {', '.join(Event)}."),
 ]
+OtherEvents = Annotated[
+    list[Event] | None,
+    typer.Option(
+        "--event",
+        metavar="EVENT",
+        help=f"Tell of these and no others; several times for several: {', '.join(Event)}.",
+    ),
+]
 Described = Annotated[str | None, typer.Option("--description", help="A line of your own.")]
 
 
@@ -66,7 +74,7 @@ def change_webhook(
     webhook_id: Which,
     *,
     url: Annotated[str | None, typer.Option(help="Send it there from now on.")] = None,
-    event: Events = None,
+    event: OtherEvents = None,
     all_events: Annotated[bool, typer.Option("--all-events", help="Tell of all events.")] = False,
     description: Described = None,
     enabled: Annotated[
@@ -106,7 +114,7 @@ def rotate_webhook_secret(ctx: typer.Context, webhook_id: Which, as_json: Json =
 def delete_webhook(
     ctx: typer.Context,
     webhook_id: Which,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Forget a webhook and its secret."""
     with opened(ctx) as core:
