@@ -115,7 +115,8 @@ def _rotate(core: Core, made: list[Key], actor: Actor) -> list[KeyView]:
             old = before[key.use]
             if old.signs_from > tx.now:
                 raise RotationPending(
-                    f"{old.kid} signs {old.use} from {old.signs_from:%Y-%m-%d %H:%M:%S} UTC on."
+                    f"The next key waits already: {old.kid} signs {old.use} from "
+                    f"{old.signs_from:%Y-%m-%d %H:%M:%S} UTC on."
                 )
             tx.keys.retire(old.kid, at=key.signs_from)
             tx.audit(actor, "key.retired", use=old.use, kid=old.kid, at=key.signs_from)
