@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +16,8 @@ from usersvc import logs
 from usersvc.clock import rfc_3339
 
 _UNBROKEN = 10_000
+_IDS = {"id", "credential", "kid"}
+"""Columns with what is copied into the next command."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -73,12 +76,35 @@ def shown(value: object) -> str:
 
 def print_table(columns: list[str], rows: Iterable[Iterable[str | Text]]) -> None:
     """Brackets in a cell, as mail servers answer them, are no markup; and no cell moves the cursor."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
+    out = console()
+    cells = [[cell if isinstance(cell, Text) else Text(logs.printable(cell)) for cell in row] for row in rows]
+    table = _table(columns, cells)
+    fits = out.width == _UNBROKEN or _narrowest(table, out) <= out.width
+    if fits or _IDS.isdisjoint(columns):
+        for number, column in enumerate(table.columns):
+            column.no_wrap = fits and all(" " not in row[number].plain for row in cells)
+        out.print(table)
+        return
+    # Rather a row over many lines than an id over several.
+    for number, row in enumerate(cells):
+        if number:
+            out.print()
+        names = [Text(column, style="bold") for column in columns]
+        out.print(_table(None, zip(names, row, strict=True)))
+
+
+def _table(columns: list[str] | None, rows: Iterable[Iterable[Text]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=columns is not None)
+    for column in columns or ("field", "value"):
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(logs.printable(cell)) for cell in row))
-    console().print(table)
+        table.add_row(*row)
+    return table
+
+
+def _narrowest(table: Table, out: Console) -> int:
+    """The width in which no word is broken."""
+    return Measurement.get(out, out.options.update(max_width=_UNBROKEN), table).minimum
 
 
 def print_row(cells: list[str], widths: list[int]) -> None:
