@@ -25,10 +25,10 @@ COMMANDS = [
     Listed(
         "serve",
         "server",
-        "Service",
+        "Server",
         "Make or migrate the database, then serve the API, with a worker inside.",
     ),
-    Listed("worker", "server", "Service", "Send mail and run the periodic jobs, apart from the API."),
+    Listed("worker", "server", "Server", "Send mail and run the periodic jobs, apart from the API."),
     Listed("create-admin", "users", "Users", "Make an active administrator, or promote an existing account."),
     Listed("show-user", "users", "Users", "Show an account."),
     Listed("list-users", "directory", "Users", "List accounts."),
@@ -110,7 +110,9 @@ COMMANDS = [
     ),
     Listed("webhooks", "webhooks", "Webhooks", "List webhooks: who is told what happens to accounts."),
     Listed("create-webhook", "webhooks", "Webhooks", "Tell a URL of events, and show the secret that signs."),
-    Listed("change-webhook", "webhooks", "Webhooks", "Give a webhook another URL, other events, or a rest."),
+    Listed(
+        "change-webhook", "webhooks", "Webhooks", "Give a webhook another URL or other events, or disable it."
+    ),
     Listed(
         "rotate-webhook-secret",
         "webhooks",
@@ -128,7 +130,7 @@ COMMANDS = [
         "Keys",
         "List the keys that sign tokens, links and cursors, and those that still verify.",
     ),
-    Listed("rotate-keys", "keys", "Keys", "Make new keys, which sign in a while."),
+    Listed("rotate-keys", "keys", "Keys", "Make new keys, which begin to sign later."),
     Listed(
         "retire-key",
         "keys",

@@ -55,7 +55,7 @@ def rotate_keys(
     ] = int(PUBLISHED_BEFORE.total_seconds()),
     as_json: Json = False,
 ) -> None:
-    """Make new keys, which sign in a while. Nobody is logged out: the old ones go on verifying."""
+    """Make new keys, which begin to sign later. Nobody is logged out: the old ones go on verifying."""
     uses = list(dict.fromkeys(use or USES))
     if algorithm and Use.ACCESS not in uses:
         raise typer.BadParameter("--algorithm is of access tokens alone: leave it out, or add --use access.")

@@ -82,7 +82,7 @@ def change_webhook(
         typer.Option("--enable/--disable", help="Whether it is told; what waits for a disabled one is lost."),
     ] = None,
 ) -> None:
-    """Give a webhook another URL, other events, or a rest."""
+    """Give a webhook another URL or other events, or disable it."""
     if all_events and event:
         raise typer.BadParameter("Either --event or --all-events.")
     if url is None and not event and not all_events and description is None and enabled is None:
