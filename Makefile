@@ -30,13 +30,13 @@ test: $(READY) chromium $(CLIENTS)/.ready ## Run every test
 test-fast: $(READY) ## Run the tests that start no processes
 	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not process and not postgresql and not redis"
 
-timing: $(READY) ## Tell whether the time of answers betrays known addresses (takes minutes)
+timing: $(READY) ## Tell whether the time of answers betrays known addresses (minutes)
 	$(BIN)/python -m bench.timing
 
 # In an environment of its own, with what only it needs; the peers' lie beside it. ASK: questions and flags.
 ASK ?=
 BENCH := .venv-bench/usersvc
-bench: $(BENCH)/.ready wrk ## Measure usersvc beside others of its kind (takes an hour)
+bench: $(BENCH)/.ready wrk ## Measure usersvc beside others of its kind (an hour)
 	$(BENCH)/bin/python -m bench $(ASK)
 
 $(BENCH)/.ready: $(READY) requirements-dev.lock pyproject.toml
@@ -67,7 +67,7 @@ soak: $(READY) ## Kill now and then for 2 hours on each database, and tell what 
 	$(BIN)/python -m tests.torture --seconds $(SECONDS) --every 60 --load 0.3 --database sqlite
 	$(BIN)/python -m tests.torture --seconds $(SECONDS) --every 60 --load 0.3 --database postgresql
 
-mutants: $(READY) ## Change limits, tokens and permissions, and tell what no test sees (takes hours)
+mutants: $(READY) ## Change limits, tokens, permissions; tell what no test sees (hours)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements-dev.lock \
 		"$$(sed -n 's/^mutants = \["\(.*\)"\]$$/\1/p' pyproject.toml)"
 	nice $(BIN)/python -m tests.mutants $(MODULES)
