@@ -225,3 +225,19 @@ def test_only_the_shell_may_replace_it(core: Core, file: Path) -> None:
         with pytest.raises(Forbidden):
             secret_rotation.rotate_secret(core, compromised=True, actor=actor)
     assert file.read_text() == old
+
+
+def test_two_that_replace_it_at_once_and_are_both_killed_leave_the_one_that_the_database_knows(
+    core: Core, make_core: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = make_core()
+    with monkeypatch.context() as first:
+        killing(first, "take_next", after=False)
+        with pytest.raises(Killed):
+            secret_rotation.rotate_secret(core, actor=OPERATOR)
+    with monkeypatch.context() as second:
+        killing(second, "write_next", after=True)
+        with pytest.raises(Killed):
+            secret_rotation.rotate_secret(later, actor=OPERATOR)
+
+    keys.open_ring(make_core())

@@ -61,7 +61,8 @@ def _rotate(core: Core, secret: str, fresh: list[Key], in_file: bool, actor: Act
         old_check = tx.keys.hold()
         if old_check is None:
             raise KeysChanged
-        old_secret = _keys.secret_of(core, old_check)
+        # In its place first: `write_next` removes what lies beside the file, and this may be the only copy.
+        old_secret = _keys.secret_of(core, old_check, settle=True)
         accepted = _keys.accepted(tx.keys.all())
         if in_file:
             # In here, while nobody else can be about to replace it; before the database knows it.
