@@ -30,12 +30,12 @@ from usersvc.errors import (
     SessionEnded,
 )
 from usersvc.security import secret_key
-from usersvc.security.keys import Use
+from usersvc.security.keys import Use, secret_check
 from usersvc.services import key_rotation, keys, passwords, secret_rotation, sessions, webhooks
 from usersvc.services.actor import Actor
 from usersvc.services.authentication import authenticate
 from usersvc.services.sessions import TokenPair
-from usersvc.settings import SettingsError
+from usersvc.settings import Settings, SettingsError
 from usersvc.webhooks.signing import as_text
 
 NEW = "w8Kp2-Zr5_Tn7Yx4Bv1Mq9Lc6Hd3Jf0Gs"
@@ -241,3 +241,43 @@ def test_two_that_replace_it_at_once_and_are_both_killed_leave_the_one_that_the_
             secret_rotation.rotate_secret(later, actor=OPERATOR)
 
     keys.open_ring(make_core())
+
+
+def test_who_starts_while_it_is_replaced_has_the_new_one(
+    core: Core, make_core: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, starting, rotated = secret_key.find, make_core(), []
+
+    def find(settings: Settings) -> str | None:
+        if not rotated:
+            rotated.append(True)
+            secret_rotation.rotate_secret(core, actor=OPERATOR)
+        return real(settings)
+
+    monkeypatch.setattr(secret_key, "find", find)
+
+    keys.open_ring(starting)
+
+    assert starting.webhook_secrets.check == secret_check(str(real(core.settings)))
+
+
+def test_who_starts_as_the_new_one_takes_the_place_of_the_file_has_it(
+    core: Core, make_core: Make, monkeypatch: pytest.MonkeyPatch, file: Path
+) -> None:
+    starting = make_core()
+    with monkeypatch.context() as killed:
+        killing(killed, "take_next", after=False)
+        with pytest.raises(Killed):
+            secret_rotation.rotate_secret(core, new_secret=NEW, actor=OPERATOR)
+    real = secret_key.find
+
+    def find(settings: Settings) -> str | None:
+        found = real(settings)
+        secret_key.take_next(file, secret_check(NEW))
+        return found
+
+    monkeypatch.setattr(secret_key, "find", find)
+
+    keys.open_ring(starting)
+
+    assert starting.webhook_secrets.check == secret_check(NEW)

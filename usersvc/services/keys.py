@@ -6,7 +6,7 @@ from datetime import timedelta
 from usersvc import logs
 from usersvc.core import Core, retried
 from usersvc.security import secret_key
-from usersvc.security.keys import KeyRing, Use, make_key, secret_check
+from usersvc.security.keys import Key, KeyRing, Use, make_key, secret_check
 from usersvc.security.webhook_secrets import WebhookSecrets
 from usersvc.services import _keys
 from usersvc.services.actor import Actor
@@ -25,11 +25,8 @@ def open_ring(core: Core) -> None:
     keys were wrapped with. Nothing is replaced then.
     """
     _make_if_there_is_none(core)
-    with core.read() as tx:
-        stored, check = tx.keys.all(), tx.keys.secret_check()
-    assert check is not None
-    secret = _keys.secret_of(core, check, settle=True)
-    core.key_ring = KeyRing(_keys.opened(core, _keys.accepted(stored), secret))
+    secret, opened = _opened(core)
+    core.key_ring = KeyRing(opened)
     core.webhook_secrets = WebhookSecrets(secret)
 
 
@@ -65,6 +62,23 @@ def check_ring(core: Core) -> int:
     with core.read() as tx:
         stored, check = _keys.accepted(tx.keys.all()), tx.keys.secret_check()
     return len(_keys.opened(core, stored, _keys.secret_of(core, check))) if check else 0
+
+
+def _opened(core: Core) -> tuple[str, list[Key]]:
+    """The secret key and what it opens, also where somebody replaces it between the looks at both."""
+    while True:
+        with core.read() as tx:
+            # Before the keys: where it is still the same afterwards, they belong to it.
+            check = tx.keys.secret_check()
+            stored = _keys.accepted(tx.keys.all())
+        assert check is not None
+        try:
+            secret = _keys.secret_of(core, check, settle=True)
+            return secret, _keys.opened(core, stored, secret)
+        except SettingsError:
+            with core.read() as tx:
+                if tx.keys.secret_check() == check:
+                    raise
 
 
 def _make_if_there_is_none(core: Core) -> None:
