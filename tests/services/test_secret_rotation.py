@@ -1,5 +1,7 @@
 """The secret key replaced, whole or not at all, wherever it is broken off."""
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -281,3 +283,21 @@ def test_who_starts_as_the_new_one_takes_the_place_of_the_file_has_it(
     keys.open_ring(starting)
 
     assert starting.webhook_secrets.check == secret_check(NEW)
+
+
+def test_a_file_that_cannot_be_replaced_is_told_before_the_database_knows_the_new_one(
+    core: Core, make_core: Make, monkeypatch: pytest.MonkeyPatch, file: Path
+) -> None:
+    real = os.replace
+
+    def busy(source: Path, target: Path) -> None:
+        if target == file:  # Mounted by itself, as containers are given secrets.
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", busy)
+        with pytest.raises(SettingsError, match="cannot be replaced: Device or resource busy"):
+            secret_rotation.rotate_secret(core, actor=OPERATOR)
+        assert make_core().webhook_secrets.check == core.webhook_secrets.check
+    assert [found.name for found in file.parent.glob("*secret*")] == ["secret.key"]

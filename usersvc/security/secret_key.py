@@ -57,11 +57,14 @@ def make(path: Path) -> None:
 def write_next(path: Path, text: str, check: bytes) -> None:
     """Put it beside the file, to take its place once the database knows it.
 
-    Under a name of its own, so that of two rotations none takes the other's for its own.
+    Under a name of its own, so that of two rotations none takes the other's for its own. Raises SettingsError
+    where the file cannot be replaced, as one that is mounted by itself: once the database knows the new one,
+    it would be too late.
     """
+    _replace(path, read(path))
     for left in path.parent.glob(_next_to(path, b"").name + "*"):
         left.unlink()
-    os.replace(_drafted(path, text), _next_to(path, check))
+    _replace(_next_to(path, check), text)
     sync_folder(path.parent)
 
 
@@ -74,6 +77,15 @@ def take_next(path: Path, check: bytes) -> None:
 
 def _next_to(path: Path, check: bytes) -> Path:
     return path.with_name(f"{path.name}.next-{check.hex()[:16]}")
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = _drafted(path, text)
+    try:
+        os.replace(draft, path)
+    except OSError as error:
+        draft.unlink()
+        raise SettingsError([f"{path}: the secret key cannot be replaced: {error.strerror}"]) from None
 
 
 def _drafted(path: Path, text: str) -> Path:
