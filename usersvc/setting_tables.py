@@ -275,7 +275,7 @@ class Throttle(Table):
         ge=1,
         le=100_000,
         description="Registrations from one network in a minute; as many each of activations, resets, and "
-        "requests for an activation or reset mail.",
+        "requests for an activation or reset mail. Changes of one account by its owner, too.",
     )
     refreshes_in_five_minutes: int = Field(
         150, ge=1, le=1_000_000, description="Refreshes from one network in five minutes."

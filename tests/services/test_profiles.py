@@ -35,6 +35,7 @@ from usersvc.errors import (
     InvalidProfile,
     NotActive,
     SessionEnded,
+    TooManyAttempts,
     UsernameTaken,
     UserNotFound,
 )
@@ -234,3 +235,15 @@ def test_a_deactivated_account_that_comes_back_has_what_it_had(core: Core) -> No
     profiles.set_profile(core, user_id=account.id, profile={"points": 1}, actor=OPERATOR)
     admin.activate(core, user_id=account.id, actor=OPERATOR)
     assert _own(core).profile == '{"points":1}'
+
+
+def test_nobody_fills_the_audit_or_holds_up_webhooks_by_changes(core: Core, clock: MovedClock) -> None:
+    active(core)
+    by = signed_in(core)
+    for points in range(20):
+        accounts.change(core, profile={"points": points}, actor=by)
+    with pytest.raises(TooManyAttempts):
+        accounts.change(core, profile={"points": 20}, actor=by)
+    assert len(audit_rows(core, "user.profile_changed")) == 20
+    clock.move(minutes=1)
+    assert accounts.change(core, profile={"points": 20}, actor=by).profile == '{"points":20}'

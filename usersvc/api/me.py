@@ -17,6 +17,7 @@ from usersvc.errors import (
     SessionEnded,
     SessionNotFound,
     TokenExpired,
+    TooManyAttempts,
     UsernameTaken,
 )
 from usersvc.services import accounts, sessions
@@ -48,7 +49,7 @@ router.add_api_route(
     "/users/me",
     summary="Change my account",
     response_model=Success[FullUserOut],
-    responses=documented(*_UNKNOWN_BEARER, InvalidUsername, InvalidProfile, UsernameTaken),
+    responses=documented(*_UNKNOWN_BEARER, InvalidUsername, InvalidProfile, UsernameTaken, TooManyAttempts),
 )
 async def change_me(body: ChangeMeIn, request: Request, bearer: BearerToken) -> Response:
     """Take another username, write another profile, or both: all of it is done, or nothing."""

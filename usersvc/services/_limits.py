@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Literal
+from uuid import UUID
 
 from usersvc.core import Core, Tx
 from usersvc.errors import TooManyAttempts
@@ -72,6 +73,20 @@ def require_turn(core: Core, tx: Tx, asking: Asking, actor: Actor) -> None:
     if asking == "refresh":
         rule = PerWindow(limits.refreshes_in_five_minutes, timedelta(minutes=5))
     allowed_at = Limit(asking, key_of(core, asking, actor.network), rule).take(tx)
+    if allowed_at:
+        raise too_many(allowed_at, tx.now)
+
+
+def require_change(core: Core, tx: Tx, user_id: UUID) -> None:
+    """Count what somebody changes of his own account. Raises TooManyAttempts, then nothing was counted.
+
+    Each change stands in the audit, and webhooks are told of it before what comes later.
+    """
+    limits = core.settings.throttle
+    if not limits.enabled:
+        return
+    rule = PerWindow(limits.requests_per_minute, timedelta(minutes=1))
+    allowed_at = Limit("change", key_of(core, "change", user_id.hex), rule).take(tx)
     if allowed_at:
         raise too_many(allowed_at, tx.now)
 

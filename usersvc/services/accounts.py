@@ -10,7 +10,7 @@ from usersvc.errors import InvalidEmail, SessionEnded, UserNotFound
 from usersvc.profile_schema import JsonObject
 from usersvc.repositories.sessions import Bearer
 from usersvc.repositories.users import User
-from usersvc.services import _events, _profiles, authorization
+from usersvc.services import _events, _limits, _profiles, authorization
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email, parse_username
 from usersvc.webhooks.events import Event
@@ -107,13 +107,14 @@ def change(
 ) -> FullAccount:
     """Give the actor's account another username, put `profile` in the place of his, or both.
 
-    Raises InvalidUsername, InvalidProfile, UsernameTaken; then neither is changed.
+    Raises TooManyAttempts, InvalidUsername, InvalidProfile, UsernameTaken; then neither is changed.
     """
     username = parse_username(username) if username is not None else None
     with core.write() as tx:
         user = tx.users.hold(actor.user_id) if actor.user_id else None
         if user is None or user.status != "active":
             raise SessionEnded
+        _limits.require_change(core, tx, user.id)
         if username is not None and username != user.username:
             tx.users.set_username(user.id, username, at=tx.now)
             tx.audit(actor, "user.renamed", target=user.id, before=user.username, after=username)
