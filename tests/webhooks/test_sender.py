@@ -145,6 +145,7 @@ def _answer(answer: bytes) -> object:
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n", "200"),
         (b"HTTP/1.0 200 OK\r\n\r\nuntil the end", "200"),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\n\r\n", "202"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 9 + b"HTTP/1.1 202 Accepted\r\n\r\n", "no http answer"),
         (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "no http answer"),
     ],
 )

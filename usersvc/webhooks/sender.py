@@ -22,6 +22,8 @@ _CONNECT_SECONDS = 5
 _MOST_ADDRESSES = 3
 _MOST_OF_A_BODY = 4096
 _BODY_SECONDS = 2
+# Answers like 100 and 103, before the one that counts: else they are read as fast as they come.
+_MOST_INTERIM = 8
 _MOST_SECONDS_LATER = 6 * 3600
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -153,7 +155,9 @@ async def _converse(
         writer.write(connection.send(event) or b"")
     await writer.drain()
     response = await _next(connection, reader)
-    while isinstance(response, h11.InformationalResponse):
+    for _ in range(_MOST_INTERIM):
+        if not isinstance(response, h11.InformationalResponse):
+            break
         response = await _next(connection, reader)
     if not isinstance(response, h11.Response):
         raise h11.RemoteProtocolError("no response")
