@@ -155,6 +155,23 @@ def test_the_middleware_leaves_public_paths_alone_and_nothing_else(world: World,
     assert world.publisher.asked == 0
 
 
+def test_the_first_page_made_public_opens_no_other(world: World) -> None:
+    app = TokenMiddleware(_nothing, world.verifier, public=["/"])
+    assert asyncio.run(_status(app, "/")) == 204
+    assert asyncio.run(_status(app, "/x")) == 401
+
+
+@pytest.mark.parametrize("public", ["/healthz", ["healthz"], [""]])
+def test_public_paths_that_cannot_be_meant_are_refused(world: World, public: Any) -> None:
+    with pytest.raises(ValueError, match="begins with a slash"):
+        TokenMiddleware(_nothing, world.verifier, public=public)
+
+
+async def _nothing(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def _status(app: Any, path: str) -> int:
     """Of the path as it is, which a client would tidy up."""
     sent: list[Any] = []

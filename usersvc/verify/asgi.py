@@ -17,14 +17,18 @@ class TokenMiddleware:
     """No request and no websocket gets by without a good token.
 
     The claims are `scope["usersvc"]`, and `request.state.usersvc` in Starlette and FastAPI. Paths of `public`
-    pass unlooked at, with None there: exactly these, and all below those that end in a slash. Browsers send
-    no token with a preflight, so CORS has to be answered further out.
+    pass unlooked at, with None there: exactly these, and all below those that end in a slash, except "/",
+    which is the first page alone. Browsers send no token with a preflight, so CORS has to be answered further
+    out.
     """
 
     def __init__(self, app: Application, verifier: TokenVerifier, *, public: Iterable[str] = ()) -> None:
+        """Raises ValueError for a path without a slash in front, as of a text in the place of a list."""
         self._app, self._verifier = app, verifier
         self._public = frozenset(public)
-        self._public_below = tuple(path for path in self._public if path.endswith("/"))
+        if not all(path.startswith("/") for path in self._public):
+            raise ValueError("Public paths are a list, and each begins with a slash.")
+        self._public_below = tuple(path for path in self._public - {"/"} if path.endswith("/"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
