@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from standardwebhooks import WebhookVerificationError
@@ -173,6 +174,27 @@ def test_a_receiver_that_fails_holds_up_no_other_one_and_is_asked_once(
     deliver(core)
     assert {one.status for one in deliveries(core, away.id)} == {"dead"}
     assert [entry.detail["deliveries"] for entry in audit_rows(core, "webhook.gave_up")] == [5]
+
+
+def test_a_receiver_that_is_slow_waits_for_the_others(
+    core: Core, met: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, well = hook(core, Receiver(port=1)).id, hook(core, met).id
+    came: list[str] = []
+    passed = [0.0]
+    monkeypatch.setattr(webhook_delivery, "time", SimpleNamespace(monotonic=lambda: passed[0]))
+
+    class Slow:
+        def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+            came.append("well" if url == met.url else "slow")
+            passed[0] += 0 if url == met.url else 2
+            return Outcome("204", 204)
+
+    core.webhook_sender = Slow()  # type: ignore[assignment]
+    tell(core, times=3)
+    assert deliver(core) == 6
+    assert came[-2:] == ["slow", "slow"]
+    assert {one.status for hook_id in (slow, well) for one in deliveries(core, hook_id)} == {"sent"}
 
 
 def test_a_receiver_that_asks_for_time_gets_it(core: Core, met: Receiver, clock: MovedClock) -> None:

@@ -1,7 +1,8 @@
 """What is due to webhooks, sent: claimed by lease, sent outside any transaction, settled, as mail is.
 
 At least once, with the same `webhook-id` each time, in no promised order. What is not accepted is tried again
-with growing pauses for two days, and then stays as `dead`. A receiver that fails holds up no other one.
+with growing pauses for two days, and then stays as `dead`. A receiver that fails or is slow holds up no other
+one for longer than one answer of its takes.
 """
 
 import time
@@ -23,6 +24,8 @@ from usersvc.webhooks.outcome import Outcome
 JOB = "deliver_webhooks"
 # Then others get the thread: mail must not wait for receivers.
 TURN_SECONDS = 20
+# Who takes longer to answer is slow.
+_SLOW_SECONDS = 1.0
 
 _log = logs.get("usersvc.webhooks")
 
@@ -42,21 +45,26 @@ def deliver_due(
     """Send what is due, until nothing is, `turn` seconds are over or the process is `stopping`; how many.
 
     `owner` names the worker in the leases. Any number of workers may do so at once. A webhook whose receiver
-    fails is left alone for the rest of the turn, and for a minute.
+    fails is left alone for the rest of the turn, and for a minute; one that is slow, until no other waits.
     """
     sent = 0
     failing: set[UUID] = set()
+    slow: set[UUID] = set()
     end = time.monotonic() + turn
     while not stopping() and time.monotonic() < end and _are_due(core, failing):
-        delivery = _claim(core, owner, failing)
+        others_wait = slow and _are_due(core, failing | slow)
+        delivery = _claim(core, owner, failing | slow if others_wait else failing)
         if delivery is None:
             continue
+        begun = time.monotonic()
         with logs.for_request(delivery.request_id):
             outcome = _handle(core, delivery)
         if outcome and outcome.is_accepted:
             sent += 1
         elif outcome:
             failing.add(delivery.webhook_id)
+        if time.monotonic() - begun > _SLOW_SECONDS:
+            slow.add(delivery.webhook_id)
     return sent
 
 
