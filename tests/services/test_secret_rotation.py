@@ -131,8 +131,11 @@ def test_killed_before_the_database_knows_the_new_one_the_old_one_stays(
         secret_rotation.rotate_secret(core, actor=OPERATOR)
     assert file.read_text() == old
     assert make_core().key_ring
+    (file.parent / f".secret.key.{'0' * 16}").write_text("a draft that was not finished")
+    kept = file.parent / ".secret.key.copy-of-2026"
+    kept.write_text("a copy of somebody's own")
     secret_rotation.rotate_secret(core, actor=OPERATOR)
-    assert [found.name for found in file.parent.glob("*secret*")] == ["secret.key"]
+    assert {found.name for found in file.parent.glob("*secret*")} == {"secret.key", kept.name}
     assert make_core().key_ring
 
 

@@ -62,8 +62,10 @@ def write_next(path: Path, text: str, check: bytes) -> None:
     it would be too late.
     """
     _replace(path, read(path))
-    for left in path.parent.glob(_next_to(path, b"").name + "*"):
-        left.unlink()
+    # What broken-off rotations left; a copy that somebody made has another name.
+    for name in (_next_to(path, b"").name, f".{path.name}."):
+        for left in path.parent.glob(name + "[0-9a-f]" * 16):
+            left.unlink()
     _replace(_next_to(path, check), text)
     sync_folder(path.parent)
 

@@ -88,6 +88,8 @@ class Sender:
             reader, writer = await self._connect(endpoint)
             try:
                 return await _converse(reader, writer, endpoint, headers, body)
+            except ConnectionError:
+                raise h11.RemoteProtocolError("it hung up") from None
             finally:
                 # At once: the end of TLS would wait for the other side.
                 writer.transport.abort()
