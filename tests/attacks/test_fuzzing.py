@@ -11,7 +11,7 @@ from tests.factories import PASSWORD
 from tests.processes import Running, Usersvc
 from tests.profiles import schemas_in
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 _CHECKS = (
     "not_a_server_error",

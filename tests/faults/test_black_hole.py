@@ -14,7 +14,7 @@ from tests.factories import EMAIL, PASSWORD
 from tests.processes import Usersvc, eventually
 from tests.servers import PostgreSQL, postgresql
 
-pytestmark = [pytest.mark.process, pytest.mark.postgresql]
+pytestmark = [pytest.mark.process, pytest.mark.postgresql, pytest.mark.long]
 
 # A statement and a connection, and half a second for each to be noticed; then as long again for a thread, and
 # as long again for a machine that is busy. Without bounds it would be a quarter of an hour.

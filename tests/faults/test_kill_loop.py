@@ -11,6 +11,7 @@ import pytest
 from tests.torture import Plan, torture
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.process,
     # What was begun is worked off: on a busy machine that takes longer than the killing.
     pytest.mark.timeout(600),

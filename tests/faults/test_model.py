@@ -480,6 +480,7 @@ def anew(request: pytest.FixtureRequest, prepared: Path) -> Anew:
 
 # What fails is made smaller, which takes its time.
 @pytest.mark.timeout(600 + 5 * RUNS)
+@pytest.mark.long
 def test_r36_whatever_happens_in_whatever_order_ends_as_the_model_says(anew: Anew) -> None:
     # Each run begins with the simplest sequence there is, and later ones would be much like the second.
     for number in range(RUNS):

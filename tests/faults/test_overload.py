@@ -12,7 +12,7 @@ import pytest
 from tests.factories import EMAIL, PASSWORD
 from tests.processes import PATIENCE_SECONDS, Usersvc, eventually
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 _CLIENTS = 40
 _SECONDS = 8

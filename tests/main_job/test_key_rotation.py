@@ -15,7 +15,7 @@ from tests.forgery import unb64
 from tests.processes import Usersvc, free_port
 from usersvc.verify import TokenVerifier
 
-pytestmark = [pytest.mark.process, pytest.mark.sqlite]
+pytestmark = [pytest.mark.process, pytest.mark.sqlite, pytest.mark.long]
 # Seconds; a process looks every two, if it gets a turn.
 SIGNS_AFTER = 15
 

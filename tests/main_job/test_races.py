@@ -12,7 +12,7 @@ from tests.factories import OTHER_PASSWORD, PASSWORD, token_in_file
 from tests.main_job.machines import KINDS, Machines, machines
 from tests.processes import eventually
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 AT_ONCE = 24
 

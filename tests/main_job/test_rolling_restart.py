@@ -18,7 +18,7 @@ from tests.processes import PATIENCE_SECONDS, Usersvc, eventually
 
 CLIENTS = 4
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 
 # Of what is younger than that a balancer may say who is ready; on a busy machine its looks take longer.
