@@ -17,8 +17,9 @@ EVIL: dict[str, Any] = {
     "email": "evil@example.net",
     "email_key": "evil@example.net",
     "email_verified_at": "2020-01-01T00:00:00Z",
-    "username": "evil",
-    "username_key": "evil",
+    # With a hyphen, which no hash has: in a random one a short word can stand.
+    "username": "evil-name",
+    "username_key": "evil-name",
     "role": "admin",
     "status": "active",
     "password_hash": "$2b$10$abcdefghijklmnopqrstuuJ1n0o2p3q4r5s6t7u8v9w0x1y2z3A4B",

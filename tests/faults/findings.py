@@ -1,6 +1,7 @@
 """What must be true after the kill loop, whatever was killed: everything else is told in words."""
 
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -149,9 +150,16 @@ def _links_that_fail(site: Site, journal: Journal, mails: Mails) -> Iterator[str
             yield f"the link in the last mail to {address} is answered with {answer.status_code}"
 
 
+# What Python itself says in a child whose parent is killed before it has told it what to do.
+_KILLED_PARENT = re.compile(
+    r"Traceback \(most recent call last\):\n"
+    r"(?:  .*\n)*?  .*in spawn_main\n(?:  .*\n)*?EOFError: Ran out of input\n"
+)
+
+
 def _told_in_logs(site: Site) -> Iterator[str]:
     for log in sorted(site.usersvc.folder.glob("*.log")):
-        text = log.read_text(encoding="utf-8", errors="replace")
+        text = _KILLED_PARENT.sub("", log.read_text(encoding="utf-8", errors="replace"))
         if "Traceback" in text:
             yield f"{log.name} tells of a bug:\n{text[text.index('Traceback') :][:_MOST_OF_A_LOG]}"
 
