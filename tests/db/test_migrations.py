@@ -28,7 +28,7 @@ from usersvc.services import keys, migration, schema
 COLUMNS = {
     "users": "id email email_key email_verified_at username username_key role status password_hash "
     "invited_at registered_at activated_at deactivated_at password_changed_at last_login_at created_at "
-    "updated_at profile attributes",
+    "updated_at profile attributes locale",
     "sessions": "id user_id seq rnd_digest rotated_at created_at last_used_at expires_at absolute_at "
     "ended_at end_reason ip user_agent",
     "link_tokens": "id user_id purpose key_id nonce digest created_at expires_at used_at revoked_at",

@@ -41,6 +41,7 @@ TOLD: dict[str, list[tuple[Event, ...]]] = {
     "user.deactivated": [(Event.DEACTIVATED,)],
     "user.role_changed": [(Event.ROLE_CHANGED,)],
     "user.renamed": [(Event.CHANGED,)],
+    "user.locale_changed": [(Event.CHANGED,)],
     "user.profile_changed": [(Event.CHANGED,)],
     "user.attributes_changed": [(Event.CHANGED,)],
     "user.purged": [(Event.DELETED,)],

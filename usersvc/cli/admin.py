@@ -7,6 +7,7 @@ import typer
 
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Who
+from usersvc.locales import Locale
 from usersvc.services import accounts, admin, invitations, login
 
 
@@ -21,10 +22,13 @@ def invite_user(
     email: Annotated[str, typer.Argument(metavar="EMAIL", help="Address of the person.")],
     role: Annotated[Role, typer.Option(help="The role of the account.")] = Role.USER,
     username: Annotated[str | None, typer.Option(help="A username for the account.")] = None,
+    locale: Annotated[Locale | None, typer.Option(help="The language of mails to this user.")] = None,
 ) -> None:
     """Make an account for somebody and mail a link to choose its password."""
     with opened(ctx) as core:
-        made = invitations.invite(core, email=email, role=role, username=username, actor=operator())
+        made = invitations.invite(
+            core, email=email, role=role, username=username, locale=locale, actor=operator()
+        )
     typer.echo(f"A worker mails the invitation to {made.email} within a minute.")
 
 

@@ -39,6 +39,7 @@ COMMANDS = [
         "Make an account for somebody and mail a link to choose its password.",
     ),
     Listed("set-role", "admin", "Users", "Give an account another role."),
+    Listed("set-locale", "locales", "Users", "Set the language of mails to a user."),
     Listed("set-profile", "profiles", "Users", "Put a JSON object in the place of a user's profile."),
     Listed("set-attributes", "profiles", "Users", "Put a JSON object in the place of a user's attributes."),
     Listed(

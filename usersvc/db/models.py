@@ -58,6 +58,8 @@ users = Table(
     # JSON text, as it goes out; none is {}. JSON of PostgreSQL's would be rewritten by it.
     Column("profile", Text),
     Column("attributes", Text),
+    # A tag of locales.py; none is the one of the settings.
+    Column("locale", String(35)),
     _one_of("role", "user", "moderator", "admin"),
     _one_of("status", "pending", "invited", "active", "deactivated"),
     Index("uq_users_email_key", "email_key", unique=True),

@@ -23,6 +23,7 @@ ACTIONS = (
     "user.deactivated",
     "user.role_changed",
     "user.renamed",
+    "user.locale_changed",
     "user.profile_changed",
     "user.attributes_changed",
     "user.purged",
