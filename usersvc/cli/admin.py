@@ -22,7 +22,13 @@ def invite_user(
     role: Annotated[Role, typer.Option(help="The role of the account.")] = Role.USER,
     username: Annotated[str | None, typer.Option(help="A username for the account.")] = None,
 ) -> None:
-    """Make an account for somebody and mail a link to choose its password."""
+    """Make an account for somebody and mail a link to choose its password.
+
+    The link activates it.
+
+        $ usersvc invite-user ada@example.org --role moderator --username ada
+        A worker mails the invitation to ada@example.org within a minute.
+    """
     with opened(ctx) as core:
         made = invitations.invite(core, email=email, role=role, username=username, actor=operator())
     typer.echo(f"A worker mails the invitation to {made.email} within a minute.")
@@ -33,7 +39,13 @@ def set_role(
     user: Who,
     role: Annotated[Role, typer.Argument(metavar="ROLE", help="user, moderator or admin.")],
 ) -> None:
-    """Give an account another role."""
+    """Give an account another role.
+
+    The last active administrator stays one.
+
+        $ usersvc set-role ada@example.org user
+        ada@example.org has the role user now.
+    """
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         changed = admin.set_role(core, user_id=account.id, role=role, actor=operator())
@@ -42,7 +54,11 @@ def set_role(
 
 
 def activate(ctx: typer.Context, user: Who) -> None:
-    """Let an account in. One that was never active gets a link to choose a password by mail."""
+    """Let an account in. One that was never active gets a link to choose a password by mail.
+
+    $ usersvc activate ada@example.org
+    ada@example.org is active now.
+    """
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         changed = admin.activate(core, user_id=account.id, actor=operator())
@@ -51,7 +67,11 @@ def activate(ctx: typer.Context, user: Who) -> None:
 
 
 def deactivate(ctx: typer.Context, user: Who) -> None:
-    """Shut an account out: its row stays, its sessions and links end at once."""
+    """Shut an account out: its row stays, its sessions and links end at once.
+
+    $ usersvc deactivate ada@example.org
+    ada@example.org is deactivated now.
+    """
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         changed = admin.deactivate(core, user_id=account.id, actor=operator())
@@ -60,7 +80,14 @@ def deactivate(ctx: typer.Context, user: Who) -> None:
 
 
 def unlock(ctx: typer.Context, user: Who) -> None:
-    """Open a login that was locked after too many failures."""
+    """Open a login that was locked after too many failures.
+
+    The password stays. The pause of a single network ends by itself, after
+    `throttle.login_longest_pause_minutes` at the latest. Where nothing is locked, nothing is done.
+
+        $ usersvc unlock ada@example.org
+        The login of ada@example.org is open now.
+    """
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         was_locked = login.unlock(core, user_id=account.id, actor=operator())

@@ -31,7 +31,15 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def keys(ctx: typer.Context, as_json: Json = False) -> None:
-    """List the keys that sign tokens, links and cursors, and those that still verify."""
+    """List the keys that sign tokens, links and cursors, and those that still verify.
+
+    By use. `next` signs from `signs_from` on, `signs` does now, `verifies` was rotated out, and `refused` was
+    retired. What each is for, and when to use which command: docs/operations.md#keys.
+
+        $ usersvc keys
+        kid               use     algorithm  state  signs_from            retired_at
+        6f3a0c9be1d24875  access  ES256      signs  2026-11-28 12:00:00Z
+    """
     with opened(ctx) as core:
         found = key_rotation.list_keys(core, actor=operator())
     _print(found, as_json)
@@ -43,19 +51,23 @@ def rotate_keys(
         list[Use] | None, typer.Option(help="Only keys of this use; can be given again. All but throttle.")
     ] = None,
     algorithm: Annotated[
-        Algorithm | None, typer.Option(help="Of the access key; tokens.algorithm unless given.")
+        Algorithm | None, typer.Option(help="Of the access key; `tokens.algorithm` unless given.")
     ] = None,
     after: Annotated[
         int,
         typer.Option(
             min=int(SHORTEST.total_seconds()),
             max=_LONGEST,
-            help="Seconds for which a new key is published before it signs.",
+            help="Seconds for which a new key is published before it signs. With less than 300, relying "
+            "services may refuse new tokens for half a minute.",
         ),
     ] = int(PUBLISHED_BEFORE.total_seconds()),
     as_json: Json = False,
 ) -> None:
-    """Make new keys, which begin to sign later. Nobody is logged out: the old ones go on verifying."""
+    """Make new keys, which begin to sign later. Nobody is logged out: the old ones go on verifying.
+
+    While the last ones still wait to sign, no others are made (6).
+    """
     uses = list(dict.fromkeys(use or USES))
     if algorithm and Use.ACCESS not in uses:
         raise typer.BadParameter("--algorithm is of access tokens alone: leave it out, or add --use access.")
@@ -75,7 +87,10 @@ def retire_key(
     kid: Annotated[str, typer.Argument(metavar="KID", help="As `usersvc keys` shows it.")],
     yes: Yes = False,
 ) -> None:
-    """Accept nothing any more that a key signed: for one that others may have seen. It acts at once."""
+    """Accept nothing any more that a key signed: for one that others may have seen. It acts at once.
+
+    Says what ends with it, and asks first.
+    """
     with opened(ctx) as core:
         if not yes:
             require_yes(_loss(core, kid), err=True)
@@ -89,15 +104,23 @@ def rotate_secret(
     ctx: typer.Context,
     compromised: Annotated[
         bool,
-        typer.Option("--compromised", help="Others have seen it: new keys, and everybody is logged out."),
+        typer.Option(
+            "--compromised", help="Others have seen it: every key is made anew, all sessions and links end."
+        ),
     ] = False,
     new_secret_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Take the new secret key from there; a random one unless given."),
+        typer.Option(
+            metavar="FILE",
+            help="Take the new one from there, readable by its owner alone; a random one unless given.",
+        ),
     ] = None,
     yes: Yes = False,
 ) -> None:
-    """Replace the secret key. The keys are wrapped anew under it, and nobody is logged out."""
+    """Replace the secret key. The keys are wrapped anew under it, and nobody is logged out.
+
+    Asks first.
+    """
     new_secret = secret_key.read(new_secret_file) if new_secret_file else None
     with opened(ctx, patient=True) as core:
         if not yes:

@@ -18,7 +18,14 @@ def add_member(
         bool, typer.Option("--manager", help="Let the account add and remove other members.")
     ] = False,
 ) -> None:
-    """Make an account a member of a group; its next token has what the group permits."""
+    """Make an account a member of a group; its next token has what the group permits.
+
+    An active or invited account. Without `--manager`, one that managed the group is an ordinary member
+    afterwards.
+
+        $ usersvc add-member order-desk ada@example.org
+        ada@example.org is a member of order-desk now.
+    """
     with opened(ctx) as core:
         found = groups.find(core, name=group, actor=operator())
         account = accounts.find(core, name=user, actor=operator())
@@ -27,7 +34,11 @@ def add_member(
 
 
 def remove_member(ctx: typer.Context, group: GroupName, user: Who) -> None:
-    """Take an account out of a group; its next token does not have what the group permits."""
+    """Take an account out of a group; its next token does not have what the group permits.
+
+    $ usersvc remove-member order-desk ada@example.org
+    ada@example.org is out of order-desk.
+    """
     with opened(ctx) as core:
         found = groups.find(core, name=group, actor=operator())
         account = accounts.find(core, name=user, actor=operator())

@@ -17,7 +17,16 @@ def reset_password(
         typer.Option("--print-link", help="Print the link instead of mailing it, for when mail is down."),
     ] = False,
 ) -> None:
-    """Mail a link that resets the password. Nobody but the owner chooses the new one."""
+    """Mail a link that resets the password. Nobody but the owner chooses the new one.
+
+    With `--print-link`, how long it works is said on stderr.
+
+        $ usersvc reset-password ada@example.org
+        A worker mails the link to ada@example.org within a minute.
+        $ usersvc reset-password ada@example.org --print-link
+        http://127.0.0.1:8000/reset-password?token=yxY-9Gp8RvU-Yebdzn5_OgeSwWmumad_u3bq8sWeUDw
+        Works once, until 2026-11-25 09:32:51Z; whoever has it has the account.
+    """
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         if not print_link:

@@ -20,7 +20,14 @@ Clear = Annotated[bool, typer.Option("--clear", help="Keep nothing instead.")]
 
 
 def set_profile(ctx: typer.Context, user: Who, file: File = None, clear: Clear = False) -> None:
-    """Put a JSON object in the place of a user's profile."""
+    """Put a JSON object in the place of a user's profile.
+
+    For somebody who cannot do it. It has to fit the schema that `profiles.profile_schema` names:
+    docs/extending.md#fields-of-your-own.
+
+        $ echo '{"birthday": "1815-02-30"}' | usersvc set-profile ada@example.org -
+        Error: This profile does not fit what is kept here. profile.birthday: This value is not a "date".
+    """
     given = _object(file, clear)
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
@@ -29,7 +36,14 @@ def set_profile(ctx: typer.Context, user: Who, file: File = None, clear: Clear =
 
 
 def set_attributes(ctx: typer.Context, user: Who, file: File = None, clear: Clear = False) -> None:
-    """Put a JSON object in the place of a user's attributes."""
+    """Put a JSON object in the place of a user's attributes.
+
+    What administrators keep about a user. It has to fit the schema that `profiles.attributes_schema` names:
+    docs/extending.md#fields-of-your-own.
+
+        $ echo '{"customer": "C-1815"}' | usersvc set-attributes ada@example.org -
+        The attributes of ada@example.org are set now.
+    """
     given = _object(file, clear)
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
@@ -38,7 +52,15 @@ def set_attributes(ctx: typer.Context, user: Who, file: File = None, clear: Clea
 
 
 def check_profiles(ctx: typer.Context, as_json: Json = False) -> None:
-    """List profiles and attributes that do not fit their schema, as it is now."""
+    """List profiles and attributes that do not fit their schema, as it is now.
+
+    A line a mistake: what was stored before the schema was changed. They stay as they are until somebody
+    writes them.
+
+        $ usersvc check-profiles
+        email            field              expected
+        ada@example.org  profile.nickname   There is no such field.
+    """
     with opened(ctx) as core:
         found = (_as_dict(misfit) for misfit in profiles.misfits(core, actor=operator()))
         if as_json:

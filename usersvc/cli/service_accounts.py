@@ -22,7 +22,7 @@ Permissions = Annotated[
     typer.Option(
         "--permission",
         metavar="PERMISSION",
-        help="What it may do at other services, as orders:write; repeat it.",
+        help="What it may do at other services, as orders:write; repeat it. Those of usersvc are refused.",
     ),
 ]
 Audiences = Annotated[
@@ -30,7 +30,7 @@ Audiences = Annotated[
     typer.Option(
         "--audience",
         metavar="AUDIENCE",
-        help="Out of tokens.audiences: whose tokens it gets and looks into; repeat it.",
+        help="Out of `tokens.audiences`: for whom it gets tokens, and whose it looks into; repeat it.",
     ),
 ]
 Expires = Annotated[
@@ -50,7 +50,18 @@ def create_service(  # noqa: PLR0917 - each is an option of its own
     expires: Expires = EXPIRES_DAYS,
     as_json: Json = False,
 ) -> None:
-    """Make a service account and show its secret, this once."""
+    """Make a service account and show its secret, this once.
+
+    For another program, which acts for itself: docs/oauth.md. `id` is that of the credential, as
+    `revoke-credential` takes it.
+
+        $ usersvc create-service reports --permission orders:read --audience billing
+        field          value
+        id             01a22459-091c-7d85-97af-7884c9edd1c7
+        client_id      01a22459-091c-7d85-97af-7884c93f743d
+        client_secret  usvc_p59wzqZwgYA9WmK1O4rSC6aL7IZAYx9Rs5stD8lL8vw2HtObP
+        expires_at     2027-11-28 22:49:04Z
+    """
     with opened(ctx) as core:
         made = service_accounts.create(
             core,
@@ -66,7 +77,10 @@ def create_service(  # noqa: PLR0917 - each is an option of its own
 
 
 def list_services(ctx: typer.Context, as_json: Json = False) -> None:
-    """List service accounts."""
+    """List service accounts.
+
+    By name.
+    """
     with opened(ctx) as core:
         found = service_accounts.list_services(core, actor=operator())
     if as_json:
@@ -76,7 +90,10 @@ def list_services(ctx: typer.Context, as_json: Json = False) -> None:
 
 
 def show_service(ctx: typer.Context, service: Service, as_json: Json = False) -> None:
-    """Show a service account and its credentials."""
+    """Show a service account and its credentials.
+
+    Without their secrets, which nobody can show again.
+    """
     with opened(ctx) as core:
         found = service_accounts.find(core, name=service, actor=operator())
     if as_json:
@@ -111,7 +128,10 @@ def change_service(  # noqa: PLR0917 - each is an option of its own
         ),
     ] = None,
 ) -> None:
-    """Change what a service account may do. Permissions and audiences that are given replace those before."""
+    """Change what a service account may do. Permissions and audiences that are given replace those before.
+
+    Tokens tell the old permissions until they expire, introspection the new ones at once.
+    """
     if (permission and no_permissions) or (audience and no_audiences):
         raise typer.BadParameter("These options contradict each other: leave out one.")
     given = (permission, audience, description, may_end_sessions)
@@ -143,7 +163,11 @@ def rotate_service(
     expires: Expires = EXPIRES_DAYS,
     as_json: Json = False,
 ) -> None:
-    """Make another secret; those before it work a while longer."""
+    """Make another secret; those before it work a while longer.
+
+    It is shown this once. Those before it work until the overlap is over, so that the program can be given
+    the new one meanwhile. Three can work at the same time.
+    """
     with opened(ctx) as core:
         found = service_accounts.find(core, name=service, actor=operator())
         made = service_accounts.rotate(
@@ -172,7 +196,11 @@ def revoke_credential(
 
 
 def deactivate_service(ctx: typer.Context, service: Service) -> None:
-    """Shut a service account out, at once. Its credentials and its tokens are refused, its rows stay."""
+    """Shut a service account out, at once. Its credentials and its tokens are refused, its rows stay.
+
+    Its tokens are refused where they are introspected; services that only check a token's signature take it
+    until it expires.
+    """
     with opened(ctx) as core:
         found = service_accounts.find(core, name=service, actor=operator())
         service_accounts.deactivate(core, service_id=found.id, actor=operator())
@@ -181,7 +209,10 @@ def deactivate_service(ctx: typer.Context, service: Service) -> None:
 
 
 def activate_service(ctx: typer.Context, service: Service) -> None:
-    """Let a deactivated service account in again."""
+    """Let a deactivated service account in again.
+
+    With the secrets that are neither revoked nor expired.
+    """
     with opened(ctx) as core:
         found = service_accounts.find(core, name=service, actor=operator())
         service_accounts.activate(core, service_id=found.id, actor=operator())

@@ -12,7 +12,12 @@ from usersvc.services import sessions as all_sessions
 
 
 def sessions(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
-    """List where a user is logged in."""
+    """List where a user is logged in.
+
+    $ usersvc sessions root@example.org
+    id            device      ip         created_at            last_used_at
+    01a211f1-...  curl/8.5.0  192.0.2.7  2026-11-25 09:02:45Z  2026-11-25 09:02:45Z
+    """
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         found = all_sessions.list_of(core, user_id=account.id, actor=operator())
@@ -29,7 +34,11 @@ def revoke_sessions(
     user: Who,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """End all sessions of a user; it acts at once."""
+    """End all sessions of a user; it acts at once.
+
+    $ usersvc revoke-sessions root@example.org --yes
+    Ended 1 session of root@example.org.
+    """
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         if not yes:

@@ -26,7 +26,11 @@ def create_admin(
 ) -> None:
     """Make an active administrator, or promote an existing account.
 
-    Asks for the password of a new account. An existing active account keeps its own.
+    Asks twice for the password of a new account, and does not show it. An existing active account keeps its
+    own. Makes the database where there is none.
+
+        $ usersvc create-admin root@example.org --password-stdin < password.txt
+        root@example.org is now an administrator.
     """
     with opened(ctx, make=True) as core:
         plan = first_admin.plan_admin(core, email=email)
@@ -49,7 +53,29 @@ def create_admin(
 
 
 def show_user(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
-    """Show an account."""
+    """Show an account.
+
+    With its profile and attributes, the groups it is in, and whether its login is locked after too many
+    failures (`login_locked`).
+
+        $ usersvc show-user ada@example.org
+        field           value
+        id              01a211f0-879d-77ed-b891-da682a0b2771
+        email           ada@example.org
+        email_verified  no
+        username        ada
+        role            moderator
+        status          invited
+        created_at      2026-11-25 09:01:45Z
+        updated_at      2026-11-25 09:01:45Z
+        last_login_at
+        profile         {}
+        attributes      {"customer":"C-1815"}
+        is_admin        no
+        is_active       no
+        login_locked    no
+        groups          order-desk, stock
+    """
     with opened(ctx) as core:
         user_id = accounts.find(core, name=user, actor=operator()).id
         account = admin.show(core, user_id=user_id, actor=operator())

@@ -40,7 +40,10 @@ Described = Annotated[str | None, typer.Option("--description", help="A line of 
 
 
 def webhooks(ctx: typer.Context, as_json: Json = False) -> None:
-    """List webhooks: who is told what happens to accounts."""
+    """List webhooks: who is told what happens to accounts.
+
+    The oldest first, with how many deliveries wait and since when: docs/webhooks.md.
+    """
     with opened(ctx) as core:
         found = all_webhooks.list_webhooks(core, actor=operator())
     if as_json:
@@ -73,7 +76,7 @@ def change_webhook(
     ctx: typer.Context,
     webhook_id: Which,
     *,
-    url: Annotated[str | None, typer.Option(help="Send it there from now on.")] = None,
+    url: Annotated[str | None, typer.Option(help="Send it there from now on, what waits too.")] = None,
     event: OtherEvents = None,
     all_events: Annotated[bool, typer.Option("--all-events", help="Tell of all events.")] = False,
     description: Described = None,
@@ -82,7 +85,10 @@ def change_webhook(
         typer.Option("--enable/--disable", help="Whether it is told; what waits for a disabled one is lost."),
     ] = None,
 ) -> None:
-    """Give a webhook another URL or other events, or disable it."""
+    """Give a webhook another URL or other events, or disable it.
+
+    What is not named stays.
+    """
     if all_events and event:
         raise typer.BadParameter("Either --event or --all-events.")
     if url is None and not event and not all_events and description is None and enabled is None:
@@ -116,7 +122,10 @@ def delete_webhook(
     webhook_id: Which,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Forget a webhook and its secret."""
+    """Forget a webhook and its secret.
+
+    What waits for it is dropped.
+    """
     with opened(ctx) as core:
         found = all_webhooks.show(core, webhook_id=webhook_id, actor=operator())
         if not yes:
@@ -128,7 +137,10 @@ def delete_webhook(
 
 
 def test_webhook(ctx: typer.Context, webhook_id: Which) -> None:
-    """Send a test event now, and tell its status."""
+    """Send a test event now, and tell its status.
+
+    `webhook.test`, past the deliveries. Fails (8) where it was not accepted.
+    """
     with opened(ctx) as core:
         status = all_webhooks.send_test(core, webhook_id=webhook_id, actor=operator())
     typer.echo(f"Accepted: {status}")
@@ -143,8 +155,12 @@ def webhook_deliveries(
 ) -> None:
     """List what was sent to webhooks, or waits.
 
-    Dead: given up after two days. Failed: the receiver wants nothing more. Dropped: there was nothing to
-    tell, or nobody to be told.
+    The newest first. Dead: given up after two days. Failed: the receiver wants nothing more. Dropped: there
+    was nothing to tell, or nobody to be told.
+
+        $ usersvc webhook-deliveries --status due
+        id            webhook       event           user_id       status  attempts  outcome
+        01a22458-...  01a22457-...  user.activated  01a22458-...  due     2         not connected
     """
     with opened(ctx) as core:
         found = all_webhooks.list_deliveries(
@@ -163,7 +179,10 @@ def retry_delivery(
         UUID, typer.Argument(metavar="ID", help="As `usersvc webhook-deliveries` shows it.")
     ],
 ) -> None:
-    """Try a delivery again that was given up."""
+    """Try a delivery again that was given up.
+
+    Under the same `webhook-id`.
+    """
     with opened(ctx) as core:
         all_webhooks.retry_delivery(core, delivery_id=delivery_id, actor=operator())
     typer.echo("A worker tries it again within a minute.")
