@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from usersvc.cli.opening import opened, operator
-from usersvc.cli.output import Who
+from usersvc.cli.output import Json, Who, print_done
+from usersvc.cli.users import document
 from usersvc.services import accounts, admin, invitations, login
 
 
@@ -21,6 +22,7 @@ def invite_user(
     email: Annotated[str, typer.Argument(metavar="EMAIL", help="Address of the person.")],
     role: Annotated[Role, typer.Option(help="The role of the account.")] = Role.USER,
     username: Annotated[str | None, typer.Option(help="A username for the account.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Make an account for somebody and mail a link to choose its password.
 
@@ -31,13 +33,15 @@ def invite_user(
     """
     with opened(ctx) as core:
         made = invitations.invite(core, email=email, role=role, username=username, actor=operator())
-    typer.echo(f"A worker mails the invitation to {made.email} within a minute.")
+        now = document(core, made.id) if as_json else None
+    print_done(now, f"A worker mails the invitation to {made.email} within a minute.")
 
 
 def set_role(
     ctx: typer.Context,
     user: Who,
     role: Annotated[Role, typer.Argument(metavar="ROLE", help="user, moderator or admin.")],
+    as_json: Json = False,
 ) -> None:
     """Give an account another role.
 
@@ -49,11 +53,12 @@ def set_role(
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         changed = admin.set_role(core, user_id=account.id, role=role, actor=operator())
+        now = document(core, account.id) if as_json else None
     same = " already" if account.role == changed.role else " now"
-    typer.echo(f"{changed.email} has the role {changed.role}{same}.")
+    print_done(now, f"{changed.email} has the role {changed.role}{same}.")
 
 
-def activate(ctx: typer.Context, user: Who) -> None:
+def activate(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
     """Let an account in. One that was never active gets a link to choose a password by mail.
 
     $ usersvc activate ada@example.org
@@ -62,11 +67,12 @@ def activate(ctx: typer.Context, user: Who) -> None:
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         changed = admin.activate(core, user_id=account.id, actor=operator())
+        now = document(core, account.id) if as_json else None
     same = " already" if account.is_active else " now"
-    typer.echo(f"{changed.email} is active{same}.")
+    print_done(now, f"{changed.email} is active{same}.")
 
 
-def deactivate(ctx: typer.Context, user: Who) -> None:
+def deactivate(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
     """Shut an account out: its row stays, its sessions and links end at once.
 
     $ usersvc deactivate ada@example.org
@@ -75,11 +81,12 @@ def deactivate(ctx: typer.Context, user: Who) -> None:
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         changed = admin.deactivate(core, user_id=account.id, actor=operator())
+        now = document(core, account.id) if as_json else None
     same = " already" if account.status == changed.status else " now"
-    typer.echo(f"{changed.email} is deactivated{same}.")
+    print_done(now, f"{changed.email} is deactivated{same}.")
 
 
-def unlock(ctx: typer.Context, user: Who) -> None:
+def unlock(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
     """Open a login that was locked after too many failures.
 
     The password stays. The pause of a single network ends by itself, after
@@ -91,11 +98,12 @@ def unlock(ctx: typer.Context, user: Who) -> None:
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         was_locked = login.unlock(core, user_id=account.id, actor=operator())
-    if was_locked:
-        typer.echo(f"The login of {account.email} is open now.")
-        return
+        now = document(core, account.id) if as_json else None
     longest = core.settings.throttle.login_longest_pause_minutes
-    typer.echo(
-        f"The login of {account.email} is not locked. "
-        f"A pause of one network after failed logins ends by itself, within {longest} minutes."
+    print_done(
+        now,
+        f"The login of {account.email} is open now."
+        if was_locked
+        else f"The login of {account.email} is not locked. "
+        f"A pause of one network after failed logins ends by itself, within {longest} minutes.",
     )

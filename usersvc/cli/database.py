@@ -25,7 +25,7 @@ from usersvc.cli.opening import (
     opened,
     operator,
 )
-from usersvc.cli.output import Json, console, print_json, print_table
+from usersvc.cli.output import Json, console, print_done, print_json, print_table
 from usersvc.core import Core
 from usersvc.services import copying, keys, maintenance, schema
 from usersvc.setting_types import check_database_url
@@ -52,10 +52,11 @@ def migrate(
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; fail unless the schema is current.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Make the database, or bring its schema up to date. Safe to repeat.
 
-    `serve` does the same at its start.
+    `serve` does the same at its start. JSON has `database`, its address, and `changed`.
 
         $ usersvc migrate
         The schema is current now.
@@ -66,11 +67,13 @@ def migrate(
         name_database(core)
         if check:
             schema.require_current(core)
-            typer.echo("The schema is current.")
-            return
-        changed = make_or_migrate(core)
-        keys.open_ring(core)
-    typer.echo("The schema is current now." if changed else "The schema was current already.")
+            changed, told = False, "The schema is current."
+        else:
+            changed = make_or_migrate(core)
+            keys.open_ring(core)
+            told = "The schema is current now." if changed else "The schema was current already."
+        document = {"database": core.database.address, "changed": changed}
+    print_done(document if as_json else None, told)
 
 
 def purge_tokens(

@@ -8,7 +8,7 @@ import typer
 
 from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
-from usersvc.cli.output import Json, print_json, print_json_list, print_table, shown
+from usersvc.cli.output import Json, print_done, print_json, print_json_list, print_table, shown
 from usersvc.core import Core
 from usersvc.services import groups, memberships
 
@@ -27,6 +27,7 @@ def create_group(
         list[str] | None,
         typer.Option(metavar="PERMISSION", help="What it permits, like orders:write; may be repeated."),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Make a group, with permissions of the services that check tokens.
 
@@ -39,7 +40,7 @@ def create_group(
         made = groups.create(
             core, name=group, description=description, permissions=permission or (), actor=operator()
         )
-    typer.echo(_told(made))
+    print_done(vars(made) if as_json else None, _told(made))
 
 
 def list_groups(ctx: typer.Context, as_json: Json = False) -> None:
@@ -110,6 +111,7 @@ def change_group(  # noqa: PLR0917 - each is an option of its own
     withdraw: Annotated[
         list[str] | None, typer.Option(metavar="PERMISSION", help="A permission less; may be repeated.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Rename a group, or change what it permits.
 
@@ -135,17 +137,18 @@ def change_group(  # noqa: PLR0917 - each is an option of its own
         )
     if absent:
         typer.echo(f"{group} did not have {', '.join(absent)}.", err=True)
-    typer.echo(_told(changed))
+    print_done(vars(changed) if as_json else None, _told(changed))
 
 
 def delete_group(
     ctx: typer.Context,
     group: GroupName,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Delete a group for good; its members lose its permissions.
 
-    With their next token.
+    With their next token. JSON shows it as it was.
 
         $ usersvc delete-group order-desk --yes
         Deleted order-desk, which had 1 member.
@@ -153,9 +156,12 @@ def delete_group(
     with opened(ctx) as core:
         found = groups.find(core, name=group, actor=operator())
         if not yes:
-            require_yes(f"Delete {found.name}, with its {_number(found.members)}?")
+            require_yes(f"Delete {found.name}, with its {_number(found.members)}?", err=as_json)
         members = groups.delete(core, group_id=found.id, actor=operator())
-    typer.echo(f"Deleted {found.name}, which had {_number(members)}.")
+    print_done(
+        {**vars(found), "members": members} if as_json else None,
+        f"Deleted {found.name}, which had {_number(members)}.",
+    )
 
 
 def _groups(core: Core) -> Iterator[groups.GroupView]:

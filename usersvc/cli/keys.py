@@ -9,7 +9,7 @@ import typer
 
 from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
-from usersvc.cli.output import Json, print_json, print_table, shown
+from usersvc.cli.output import Json, print_done, print_json, print_table, shown
 from usersvc.core import Core
 from usersvc.errors import KeyNotFound
 from usersvc.security import secret_key
@@ -86,18 +86,21 @@ def retire_key(
     ctx: typer.Context,
     kid: Annotated[str, typer.Argument(metavar="KID", help="As `usersvc keys` shows it.")],
     yes: Yes = False,
+    as_json: Json = False,
 ) -> None:
     """Accept nothing any more that a key signed: for one that others may have seen. It acts at once.
 
-    Says what ends with it, and asks first.
+    Says what ends with it, and asks first. JSON has the key, and how many `sessions` and `links` ended.
     """
     with opened(ctx) as core:
         if not yes:
             require_yes(_loss(core, kid), err=True)
         retired = key_rotation.retire(core, kid=kid, actor=operator())
-    typer.echo(f"Nothing is accepted any more that {kid} signed.")
+        now = _find(core, kid)
+    told = f"Nothing is accepted any more that {kid} signed."
     if retired.sessions or retired.links:
-        typer.echo(f"Ended with it: {retired.sessions} sessions, {retired.links} links.")
+        told += f"\nEnded with it: {retired.sessions} sessions, {retired.links} links."
+    print_done({**vars(now), **vars(retired)} if as_json else None, told)
 
 
 def rotate_secret(
@@ -116,10 +119,12 @@ def rotate_secret(
         ),
     ] = None,
     yes: Yes = False,
+    as_json: Json = False,
 ) -> None:
     """Replace the secret key. The keys are wrapped anew under it, and nobody is logged out.
 
-    Asks first.
+    Asks first. JSON has how many `keys` and secrets of `webhooks` were wrapped anew or made, how many
+    `sessions` and `links` ended, and `in_file`, whether the new one is in its file already.
     """
     new_secret = secret_key.read(new_secret_file) if new_secret_file else None
     with opened(ctx, patient=True) as core:
@@ -129,12 +134,12 @@ def rotate_secret(
             core, new_secret=new_secret, compromised=compromised, actor=operator()
         )
         path = core.settings.secret_key_path
-    if compromised:
-        typer.echo(
-            f"{rotated.keys} keys were made anew. Ended: {rotated.sessions} sessions, {rotated.links} links."
-        )
-    else:
-        typer.echo(f"{rotated.keys} keys are wrapped anew; everybody stays logged in.")
+    print_done(
+        vars(rotated) if as_json else None,
+        f"{rotated.keys} keys were made anew. Ended: {rotated.sessions} sessions, {rotated.links} links."
+        if compromised
+        else f"{rotated.keys} keys are wrapped anew; everybody stays logged in.",
+    )
     if compromised and rotated.webhooks:
         typer.echo(
             f"The secrets of {rotated.webhooks} webhooks may have been seen too: replace each with "
@@ -156,11 +161,17 @@ def _print(found: list[KeyView], as_json: bool) -> None:
     print_table(_COLUMNS, [[shown(getattr(key, column)) for column in _COLUMNS] for key in found])
 
 
+def _find(core: Core, kid: str) -> KeyView:
+    """Raises KeyNotFound."""
+    for key in key_rotation.list_keys(core, actor=operator()):
+        if key.kid == kid:
+            return key
+    raise KeyNotFound
+
+
 def _loss(core: Core, kid: str) -> str:
     """Raises KeyNotFound."""
-    use = next((key.use for key in key_rotation.list_keys(core, actor=operator()) if key.kid == kid), None)
-    if use is None:
-        raise KeyNotFound
+    use = _find(core, kid).use
     what = {
         Use.ACCESS: "access tokens under it are refused, clients get new ones by refreshing",
         Use.REFRESH: "sessions that were last refreshed under it end",

@@ -7,7 +7,7 @@ from uuid import UUID
 import typer
 
 from usersvc.cli.opening import opened, operator
-from usersvc.cli.output import Json, print_json, print_table, shown
+from usersvc.cli.output import Json, print_done, print_json, print_table, shown
 from usersvc.services import outbox as all_mails
 
 
@@ -45,16 +45,18 @@ def outbox(
 def retry_mail(
     ctx: typer.Context,
     mail_id: Annotated[UUID, typer.Argument(metavar="ID", help="As `usersvc outbox` shows it.")],
+    as_json: Json = False,
 ) -> None:
     """Try a mail again that was given up."""
     with opened(ctx) as core:
-        all_mails.retry(core, mail_id=mail_id, actor=operator())
-    typer.echo("A worker tries it again within a minute.")
+        mail = all_mails.retry(core, mail_id=mail_id, actor=operator())
+    print_done(vars(mail) if as_json else None, "A worker tries it again within a minute.")
 
 
 def send_test_mail(
     ctx: typer.Context,
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Whom to send it to.")],
+    as_json: Json = False,
 ) -> None:
     """Send a mail now, past the outbox, to see whether the settings are right.
 
@@ -62,4 +64,4 @@ def send_test_mail(
     """
     with opened(ctx) as core:
         where = all_mails.send_test(core, address=address, actor=operator())
-    typer.echo(f"Sent to {address}: {where}")
+    print_done({"address": address, "via": where} if as_json else None, f"Sent to {address}: {where}")

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from usersvc.cli.opening import opened, operator
-from usersvc.cli.output import Json, Who, print_json_list, print_table
+from usersvc.cli.output import Json, Who, print_done, print_json_list, print_table
+from usersvc.cli.users import document
 from usersvc.profile_schema import JsonObject, parse_object
 from usersvc.services import accounts, profiles
 
@@ -19,7 +20,9 @@ File = Annotated[
 Clear = Annotated[bool, typer.Option("--clear", help="Keep nothing instead.")]
 
 
-def set_profile(ctx: typer.Context, user: Who, file: File = None, clear: Clear = False) -> None:
+def set_profile(
+    ctx: typer.Context, user: Who, file: File = None, clear: Clear = False, as_json: Json = False
+) -> None:
     """Put a JSON object in the place of a user's profile.
 
     For somebody who cannot do it. It has to fit the schema that `profiles.profile_schema` names:
@@ -32,10 +35,13 @@ def set_profile(ctx: typer.Context, user: Who, file: File = None, clear: Clear =
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         profiles.set_profile(core, user_id=account.id, profile=given, actor=operator())
-    typer.echo(f"The profile of {account.email} is {'empty' if clear else 'set'} now.")
+        now = document(core, account.id) if as_json else None
+    print_done(now, f"The profile of {account.email} is {'empty' if clear else 'set'} now.")
 
 
-def set_attributes(ctx: typer.Context, user: Who, file: File = None, clear: Clear = False) -> None:
+def set_attributes(
+    ctx: typer.Context, user: Who, file: File = None, clear: Clear = False, as_json: Json = False
+) -> None:
     """Put a JSON object in the place of a user's attributes.
 
     What administrators keep about a user. It has to fit the schema that `profiles.attributes_schema` names:
@@ -48,7 +54,8 @@ def set_attributes(ctx: typer.Context, user: Who, file: File = None, clear: Clea
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         profiles.set_attributes(core, user_id=account.id, attributes=given, actor=operator())
-    typer.echo(f"The attributes of {account.email} are {'empty' if clear else 'set'} now.")
+        now = document(core, account.id) if as_json else None
+    print_done(now, f"The attributes of {account.email} are {'empty' if clear else 'set'} now.")
 
 
 def check_profiles(ctx: typer.Context, as_json: Json = False) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
-from usersvc.cli.output import Json, print_json, print_table, shown
+from usersvc.cli.output import Json, print_done, print_json, print_table, shown
 from usersvc.services import service_accounts
 from usersvc.services._credentials import NewCredential
 from usersvc.services.service_accounts import EXPIRES_DAYS, ServiceView
@@ -127,6 +127,7 @@ def change_service(  # noqa: PLR0917 - each is an option of its own
             help="Whether it ends sessions by revoking users' tokens.",
         ),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Change what a service account may do. Permissions and audiences that are given replace those before.
 
@@ -151,7 +152,7 @@ def change_service(  # noqa: PLR0917 - each is an option of its own
     same = " already" if found == changed else " now"
     may = ", ".join(changed.permissions) or "no permissions"
     at = ", ".join(changed.audiences) or "no audiences"
-    typer.echo(f"{changed.name} has {may} and {at}{same}.")
+    print_done(as_dict(changed) if as_json else None, f"{changed.name} has {may} and {at}{same}.")
 
 
 def rotate_service(
@@ -183,19 +184,21 @@ def revoke_credential(
         UUID, typer.Argument(metavar="CREDENTIAL", help="Its id, as show-service lists it.")
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Refuse one secret of a service from now on."""
     with opened(ctx) as core:
         found = service_accounts.find(core, name=service, actor=operator())
         if not yes:
-            require_yes(f"Revoke this credential of {found.name}?")
+            require_yes(f"Revoke this credential of {found.name}?", err=as_json)
         service_accounts.revoke_credential(
             core, service_id=found.id, credential_id=credential, actor=operator()
         )
-    typer.echo(f"The credential {credential} of {found.name} is revoked.")
+        now = service_accounts.find(core, name=str(found.id), actor=operator())
+    print_done(as_dict(now) if as_json else None, f"The credential {credential} of {found.name} is revoked.")
 
 
-def deactivate_service(ctx: typer.Context, service: Service) -> None:
+def deactivate_service(ctx: typer.Context, service: Service, as_json: Json = False) -> None:
     """Shut a service account out, at once. Its credentials and its tokens are refused, its rows stay.
 
     Its tokens are refused where they are introspected; services that only check a token's signature take it
@@ -203,21 +206,21 @@ def deactivate_service(ctx: typer.Context, service: Service) -> None:
     """
     with opened(ctx) as core:
         found = service_accounts.find(core, name=service, actor=operator())
-        service_accounts.deactivate(core, service_id=found.id, actor=operator())
+        changed = service_accounts.deactivate(core, service_id=found.id, actor=operator())
     same = " now" if found.is_active else " already"
-    typer.echo(f"{found.name} is deactivated{same}.")
+    print_done(as_dict(changed) if as_json else None, f"{found.name} is deactivated{same}.")
 
 
-def activate_service(ctx: typer.Context, service: Service) -> None:
+def activate_service(ctx: typer.Context, service: Service, as_json: Json = False) -> None:
     """Let a deactivated service account in again.
 
     With the secrets that are neither revoked nor expired.
     """
     with opened(ctx) as core:
         found = service_accounts.find(core, name=service, actor=operator())
-        service_accounts.activate(core, service_id=found.id, actor=operator())
+        changed = service_accounts.activate(core, service_id=found.id, actor=operator())
     same = " already" if found.is_active else " now"
-    typer.echo(f"{found.name} is active{same}.")
+    print_done(as_dict(changed) if as_json else None, f"{found.name} is active{same}.")
 
 
 def as_dict(service: ServiceView) -> dict[str, Any]:

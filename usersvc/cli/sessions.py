@@ -6,7 +6,7 @@ import typer
 
 from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
-from usersvc.cli.output import Json, Who, print_json, print_table, shown
+from usersvc.cli.output import Json, Who, print_done, print_json, print_table, shown
 from usersvc.services import accounts
 from usersvc.services import sessions as all_sessions
 
@@ -33,6 +33,7 @@ def revoke_sessions(
     ctx: typer.Context,
     user: Who,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
 ) -> None:
     """End all sessions of a user; it acts at once.
 
@@ -42,6 +43,9 @@ def revoke_sessions(
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         if not yes:
-            require_yes(f"End all sessions of {account.email}?")
+            require_yes(f"End all sessions of {account.email}?", err=as_json)
         ended = all_sessions.revoke_all(core, user_id=account.id, actor=operator())
-    typer.echo(f"Ended {ended} session{'' if ended == 1 else 's'} of {account.email}.")
+    print_done(
+        {"email": account.email, "sessions_ended": ended} if as_json else None,
+        f"Ended {ended} session{'' if ended == 1 else 's'} of {account.email}.",
+    )
