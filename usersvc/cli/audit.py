@@ -51,11 +51,24 @@ def _action(text: str) -> str:
     return text
 
 
-_SINCE = typer.Option(parser=_time, metavar="TIME", help="Not older: 2h (ago), or 2026-11-22T05:19; UTC.")
+_SINCE = typer.Option(
+    parser=_time,
+    metavar="TIME",
+    help="Not older than this: 90s, 15m, 2h or 3d ago, 2026-11-22 or 2026-11-22T05:19; "
+    "UTC unless it has a zone.",
+)
 _UNTIL = typer.Option(parser=_time, metavar="TIME", help="Older than this, in the same forms.")
-_WHAT = typer.Option(parser=_action, metavar="ACTION", help="As user.activated, or user. for all such.")
-_WHO = typer.Option(metavar="WHO", help=f"Who acted: a user (address, username, id), or {', '.join(KINDS)}.")
-_WHOM = typer.Option(metavar="USER", help="To whom it was done: address, username or id.")
+_WHAT = typer.Option(
+    parser=_action, metavar="ACTION", help="One, as user.activated, or with a dot at its end all such: user."
+)
+_WHO = typer.Option(
+    metavar="WHO",
+    help=f"Who acted: a user (address, username, id), a service (id), or {', '.join(KINDS)}.",
+)
+_WHOM = typer.Option(
+    metavar="USER",
+    help="To whom it was done: address, username or id; a deleted account and a service by their ids.",
+)
 _FOLLOW = typer.Option("--follow", "-f", help="Print what comes, from now or --since on, until Ctrl+C.")
 
 
@@ -71,7 +84,19 @@ def audit(  # noqa: PLR0917 - each is an option of its own
     following: Annotated[bool, _FOLLOW] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what happened, who did it and to whom."""
+    """Show what happened, who did it and to whom.
+
+    The newest first. docs/operations.md#the-audit lists the actions. JSON has the detail of each entry too.
+
+    `--follow` shows an entry within about a second, each once, also one that is committed up to a minute
+    after its time. (Where the clock is set back by more than that, what is written until it has caught up is
+    only in the list.) With `--json` it prints an entry a line.
+
+        $ usersvc audit --since 2h --action user. --limit 2
+        at                    actor            action          target           outcome  ip
+        2026-11-25 10:02:26Z  operator root    user.invited    bob@example.org  ok
+        2026-11-25 10:02:24Z  eve@example.org  user.logged_in  eve@example.org  ok       192.0.2.7
+    """
     if following and (until or limit or everything):
         raise typer.BadParameter("--follow has no end: leave out --until, --limit and --all.")
     if limit and everything:

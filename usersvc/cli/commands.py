@@ -4,13 +4,14 @@ So `--help`, and what a shell asks to complete a line, need none of them: docs/d
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand
 from typer.main import get_command
 
-from usersvc.cli.headings import BoldHeadings
+from usersvc.cli.headings import BoldHeadings, explain
 
 
 class Listed(NamedTuple):
@@ -173,6 +174,10 @@ COMMANDS = [
 ]
 
 
+_PLACEHOLDERS: dict[Any, str] = {int: "N", str: "TEXT", Path: "FILE"}
+"""For the values of options, where Typer would show the name of a type."""
+
+
 class Command(BoldHeadings, TyperCommand):
     pass
 
@@ -182,8 +187,13 @@ def load(name: str) -> Any:
     [module] = [listed.module for listed in COMMANDS if listed.name == name]
     function = getattr(import_module(f"usersvc.cli.{module}"), name.replace("-", "_"))
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    alone.command(name, cls=Command)(function)
-    return get_command(alone)
+    prose, examples = explain(function.__doc__)
+    alone.command(name, cls=Command, help=prose, epilog=examples)(function)
+    command: Any = get_command(alone)
+    for parameter in command.params:
+        if parameter.param_type_name == "option" and not parameter.metavar:
+            parameter.metavar = _PLACEHOLDERS.get(parameter.type_descriptor.annotation)
+    return command
 
 
 def in_brief(listed: Listed) -> TyperCommand:

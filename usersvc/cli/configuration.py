@@ -3,17 +3,36 @@
 import typer
 
 from usersvc.cli.opening import load_settings
-from usersvc.cli.output import Json, print_json, print_table
+from usersvc.cli.output import Json, print_done, print_json, print_table
+from usersvc.settings import SettingsError
 
 
-def check_config(ctx: typer.Context) -> None:
-    """Check the settings file and the variables; every mistake is shown at once."""
-    settings = load_settings(ctx)
-    typer.echo(f"The settings are valid ({settings.file or 'no file; defaults and variables'}).")
+def check_config(ctx: typer.Context, as_json: Json = False) -> None:
+    """Check the settings file and the variables; every mistake is shown at once.
+
+    With wrong settings it fails (78). JSON has `valid`, `file` and `mistakes`.
+
+        $ usersvc check-config
+        The settings are valid (no file; defaults and variables).
+    """
+    try:
+        settings = load_settings(ctx)
+    except SettingsError as error:
+        if as_json:
+            print_json({"valid": False, "file": None, "mistakes": error.mistakes})
+        raise
+    print_done(
+        {"valid": True, "file": settings.file, "mistakes": []} if as_json else None,
+        f"The settings are valid ({settings.file or 'no file; defaults and variables'}).",
+    )
 
 
 def show_config(ctx: typer.Context, as_json: Json = False) -> None:
-    """Show every setting, its value with secrets masked, and where it came from."""
+    """Show every setting, its value with secrets masked, and where it came from.
+
+    $ USERSVC_SERVER__PORT=9000 usersvc show-config | grep server.port
+    server.port                    9000                          USERSVC_SERVER__PORT
+    """
     values = load_settings(ctx).values()
     if as_json:
         print_json([{"key": v.key, "value": v.value, "from": v.origin} for v in values])

@@ -34,7 +34,16 @@ def list_users(  # noqa: PLR0917 - each is an option of its own
     everybody: Annotated[bool, typer.Option("--all", help="Without a limit.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List accounts."""
+    """List accounts.
+
+    The oldest first, written as they are read, however many. That there are more than were shown is said on
+    stderr.
+
+        $ usersvc list-users
+        email             username  role       status   created_at            last_login_at
+        root@example.org            admin      active   2026-11-25 09:01:42Z
+        ada@example.org   ada       moderator  invited  2026-11-25 09:01:45Z
+    """
     with opened(ctx) as core:
         found = _accounts(core, q=query, role=role, status=status)
         listed = found if everybody else islice(found, limit)

@@ -39,6 +39,14 @@ def console(*, err: bool = False) -> Console:
     return _Console(file=stream, highlight=False, soft_wrap=piped, width=_UNBROKEN if piped else None)
 
 
+def print_done(document: Any | None, sentence: str) -> None:
+    """What a command did: for people a sentence; with `--json` the thing as it stands now, in `document`."""
+    if document is None:
+        typer.echo(sentence)
+    else:
+        print_json(document)
+
+
 def print_json(document: Any) -> None:
     typer.echo(json.dumps(document, indent=2, default=_json_value))
 
