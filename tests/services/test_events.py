@@ -67,6 +67,7 @@ NOT_TOLD = {
     "activation.mailed",
     "invitation.mailed",
     "data.purged",
+    "users.exported",
 }
 _NEVER = ("session.", "password.", "audit.", "key.", "webhook.", "service.", "group.")
 

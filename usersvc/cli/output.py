@@ -32,6 +32,14 @@ class _Console(Console):
         return False
 
 
+NobodyOr = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="USER", help="E-mail address, id, or username of an activated account; or take options."
+    ),
+]
+
+
 def console(*, err: bool = False) -> Console:
     """Without colour and without broken lines where the output is piped."""
     stream = sys.stderr if err else sys.stdout
