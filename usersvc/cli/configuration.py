@@ -7,9 +7,17 @@ from usersvc.cli.output import Json, print_json, print_table
 
 
 def check_config(ctx: typer.Context) -> None:
-    """Check the settings file and the variables; every mistake is shown at once."""
+    """Check the settings file and the variables; every mistake is shown at once.
+
+    Then the templates of mails in mail.templates_dir, each mistake with its line (3).
+    """
     settings = load_settings(ctx)
     typer.echo(f"The settings are valid ({settings.file or 'no file; defaults and variables'}).")
+    if settings.templates_dir:
+        from usersvc.cli.previews import refuse_mistakes
+        from usersvc.services import mail_previews
+
+        refuse_mistakes(mail_previews.mistakes(settings))
 
 
 def show_config(ctx: typer.Context, as_json: Json = False) -> None:
