@@ -471,6 +471,11 @@ class WebhookNotReached(DomainError):
     message = "The receiver did not accept it."
 
 
+class BrokenTemplates(DomainError):
+    kind = Kind.INVALID
+    message = "Templates have mistakes: mails are made from the built-in ones in their place."
+
+
 class ChecksFailed(DomainError):
     kind = Kind.UNAVAILABLE
     message = "Not everything is all right."

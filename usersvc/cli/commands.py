@@ -111,6 +111,12 @@ COMMANDS = [
     Listed("outbox", "mail", "Mail", "List mails."),
     Listed("retry-mail", "mail", "Mail", "Try a mail again that was given up."),
     Listed(
+        "preview-mail",
+        "previews",
+        "Mail",
+        "Show a mail as it would go out, made of sample values and of your templates.",
+    ),
+    Listed(
         "send-test-mail",
         "mail",
         "Mail",
