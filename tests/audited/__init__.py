@@ -3,7 +3,17 @@
 A case prepares up to its `yield` and acts after it. An event is told as: action, who acted, to whom, outcome.
 """
 
-from tests.audited import accounts, groups, instance, logins, mail, passwords, service_accounts, webhooks
+from tests.audited import (
+    accounts,
+    groups,
+    imports,
+    instance,
+    logins,
+    mail,
+    passwords,
+    service_accounts,
+    webhooks,
+)
 from tests.audited.case import CASES, PURGE, Case, World
 
 __all__ = [
@@ -13,6 +23,7 @@ __all__ = [
     "World",
     "accounts",
     "groups",
+    "imports",
     "instance",
     "logins",
     "mail",

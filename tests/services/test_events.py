@@ -43,6 +43,12 @@ TOLD: dict[str, list[tuple[Event, ...]]] = {
     "user.renamed": [(Event.CHANGED,)],
     "user.profile_changed": [(Event.CHANGED,)],
     "user.attributes_changed": [(Event.CHANGED,)],
+    "user.imported": [
+        (Event.REGISTERED,),
+        (Event.REGISTERED, Event.ACTIVATED),
+        (Event.CHANGED,),
+        (Event.ACTIVATED,),
+    ],
     "user.purged": [(Event.DELETED,)],
 }
 # They change neither whether there is an account nor what it may do.
@@ -67,7 +73,7 @@ NOT_TOLD = {
     "invitation.mailed",
     "data.purged",
 }
-_NEVER = ("session.", "password.", "audit.", "key.", "webhook.", "service.", "group.")
+_NEVER = ("session.", "password.", "audit.", "key.", "webhook.", "service.", "group.", "import.")
 
 
 def _listen(core: Core, *events: Event) -> None:

@@ -91,7 +91,7 @@ def import_users(
             _say_finished(plan, as_json=as_json)
             return
         if plan.progress.records:
-            typer.echo(f"It goes on after line {plan.progress.line}, where it was broken off.", err=True)
+            typer.echo(f"It was broken off after {plan.progress.records} users, and goes on there.", err=True)
         with _Report(report, after=plan.progress.line) as refused:
             done = _run(core, importing.Counted(source), size, plan, refused, dry_run=dry_run)
     _summarise(done, refused, plan, dry_run=dry_run, as_json=as_json)
@@ -242,14 +242,14 @@ def _as_dict(progress: importing.Progress) -> dict[str, object]:
 def _say_finished(plan: importing.Plan, *, as_json: bool) -> None:
     """Nothing is done: whoever was changed or deleted since is not brought back."""
     if as_json:
-        print_json({**_as_dict(plan.progress), "dry_run": False, "resumed_at": plan.progress.records})
+        print_json({**_as_dict(plan.progress), "dry_run": False, "done_before": plan.progress.records})
     typer.echo(f"This was finished at {plan.finished_at:%Y-%m-%d %H:%M}Z; --again does it anew.", err=True)
 
 
 def _summarise(
     done: importing.Progress, refused: _Report, plan: importing.Plan, *, dry_run: bool, as_json: bool
 ) -> None:
-    counts = {**_as_dict(done), "dry_run": dry_run, "resumed_at": plan.progress.records}
+    counts = {**_as_dict(done), "dry_run": dry_run, "done_before": plan.progress.records}
     reasons = refused.reasons.most_common(_MOST_REASONS)
     if as_json:
         told = [{"field": field, "reason": reason, "lines": lines} for (field, reason), lines in reasons]

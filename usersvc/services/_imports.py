@@ -81,7 +81,9 @@ class _Bringing:
         return True
 
     def bring(self, rows: Sequence[Row]) -> None:
-        first_of_id = {row.user_id: row for row in reversed(rows)}
+        first_of_id: dict[UUID, Row] = {}
+        for row in rows:
+            first_of_id.setdefault(row.user_id, row)
         inserted = self.tx.imports.insert_users([row.columns for row in first_of_id.values()])
         new = [row for row in rows if row.user_id in inserted and first_of_id[row.user_id] is row]
         self._tell_new(new)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeAlias
 
+import ijson
+
 from usersvc.errors import InvalidImport
 from usersvc.services.imports.products import Product
 
@@ -58,8 +60,6 @@ def records(file: io.RawIOBase, product: Product) -> Iterator[Record]:
 
 
 def _document(file: Buffered, place: str) -> Iterator[Record]:
-    import ijson
-
     number = 0
     try:
         for number, found in enumerate(ijson.items(file, place, use_float=True), start=1):
