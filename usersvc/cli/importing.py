@@ -87,7 +87,7 @@ def import_users(
     with _opened_file(file) as (source, size), opened(ctx) as core:
         digest = _digest(source, options, size=size, name=resume_as)
         plan = importing.plan(core, digest=digest, options=options, actor=operator(), again=again)
-        if plan.finished_at and not dry_run:
+        if plan.finished_at:
             _say_finished(plan, as_json=as_json)
             return
         if plan.progress.records:
