@@ -6,6 +6,7 @@ A case prepares up to its `yield` and acts after it. An event is told as: action
 from tests.audited import (
     accounts,
     groups,
+    imports,
     instance,
     locales,
     logins,
@@ -24,6 +25,7 @@ __all__ = [
     "World",
     "accounts",
     "groups",
+    "imports",
     "instance",
     "locales",
     "logins",

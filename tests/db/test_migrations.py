@@ -35,6 +35,7 @@ COLUMNS = {
     "groups": "id name description created_at updated_at",
     "group_permissions": "group_id permission",
     "group_members": "group_id user_id manager added_at",
+    "imports": "digest records line imported updated skipped refused started_at updated_at finished_at",
     "keys": "kid use algorithm public_jwk private_wrapped created_at signs_from retired_at compromised_at",
     "outbox": "id kind user_id address link_token_id data message_id status attempts next_attempt_at "
     "lease_until lease_owner last_error created_at give_up_at sent_at request_id",
@@ -91,6 +92,7 @@ INDEXES = {
 PRIMARY = {
     "group_permissions": ["group_id", "permission"],
     "group_members": ["group_id", "user_id"],
+    "imports": ["digest"],
     "keys": ["kid"],
     "throttle": ["kind", "key_digest"],
     "logins_from": ["user_id", "network_digest"],

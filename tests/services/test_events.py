@@ -44,6 +44,12 @@ TOLD: dict[str, list[tuple[Event, ...]]] = {
     "user.locale_changed": [(Event.CHANGED,)],
     "user.profile_changed": [(Event.CHANGED,)],
     "user.attributes_changed": [(Event.CHANGED,)],
+    "user.imported": [
+        (Event.REGISTERED,),
+        (Event.REGISTERED, Event.ACTIVATED),
+        (Event.CHANGED,),
+        (Event.ACTIVATED,),
+    ],
     "user.purged": [(Event.DELETED,)],
 }
 # They change neither whether there is an account nor what it may do.
@@ -69,7 +75,7 @@ NOT_TOLD = {
     "data.purged",
     "users.exported",
 }
-_NEVER = ("session.", "password.", "audit.", "key.", "webhook.", "service.", "group.")
+_NEVER = ("session.", "password.", "audit.", "key.", "webhook.", "service.", "group.", "import.")
 
 
 def _listen(core: Core, *events: Event) -> None:

@@ -40,6 +40,12 @@ COMMANDS = [
         "Users",
         "Make an account for somebody and mail a link to choose its password.",
     ),
+    Listed(
+        "import-users",
+        "importing",
+        "Users",
+        "Bring users in from a file, with the password hashes of another program.",
+    ),
     Listed("set-role", "admin", "Users", "Give an account another role, or many that options choose."),
     Listed("set-locale", "locales", "Users", "Set the language of mails to a user."),
     Listed("set-profile", "profiles", "Users", "Put a JSON object in the place of a user's profile."),

@@ -317,6 +317,22 @@ instance = Table(
     CheckConstraint("id = 1", name="one_row"),
 )
 
+# How far a file was brought in: one row each, known by what is in it and what was asked for.
+imports = Table(
+    "imports",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("records", Integer, nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("imported", Integer, nullable=False),
+    Column("updated", Integer, nullable=False),
+    Column("skipped", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+)
+
 webhooks = Table(
     "webhooks",
     metadata,

@@ -50,6 +50,7 @@ FIELDS: dict[str, Callable[[Exported], Any]] = {
     "role": _column("role"),
     "status": _column("status"),
     "password_hash": _column(_HASH),
+    "locale": _column("locale"),
     "profile": _object("profile"),
     "attributes": _object("attributes"),
     "groups": lambda user: list(user.groups),
