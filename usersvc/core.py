@@ -24,6 +24,7 @@ from usersvc.errors import DatabaseBusy, KeepWrites
 from usersvc.mail.transports import Transport, transport_from
 from usersvc.repositories.audit import Audit, AuditEntry, WhoActs
 from usersvc.repositories.directory import Directory
+from usersvc.repositories.erasures import Erasures
 from usersvc.repositories.groups import Groups
 from usersvc.repositories.jobs import Jobs
 from usersvc.repositories.keys import Keys
@@ -154,6 +155,10 @@ class Tx:
     @cached_property
     def throttle(self) -> Throttle:
         return Throttle(self.connection)
+
+    @cached_property
+    def erasures(self) -> Erasures:
+        return Erasures(self.connection)
 
     @cached_property
     def jobs(self) -> Jobs:

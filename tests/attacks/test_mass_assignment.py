@@ -33,6 +33,7 @@ EVIL: dict[str, Any] = {
     "updated_at": "2020-01-01T00:00:00Z",
     "profile": '{"evil": true}',
     "attributes": '{"evil": true}',
+    "deletion_due_at": "2020-01-01T00:00:00Z",
 }
 # Names that stand in answers, or that other programs give to such things.
 OTHERS: dict[str, Any] = {

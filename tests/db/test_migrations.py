@@ -28,7 +28,8 @@ from usersvc.services import keys, migration, schema
 COLUMNS = {
     "users": "id email email_key email_verified_at username username_key role status password_hash "
     "invited_at registered_at activated_at deactivated_at password_changed_at last_login_at created_at "
-    "updated_at profile attributes",
+    "updated_at profile attributes deletion_due_at",
+    "erasures": "user_id erased_at",
     "sessions": "id user_id seq rnd_digest rotated_at created_at last_used_at expires_at absolute_at "
     "ended_at end_reason ip user_agent",
     "link_tokens": "id user_id purpose key_id nonce digest created_at expires_at used_at revoked_at",
@@ -61,7 +62,9 @@ INDEXES = {
         ("created_at id", False, None),
         ("status registered_at", False, None),
         ("id", False, "role = 'admin' AND status = 'active'"),
+        ("deletion_due_at", False, "deletion_due_at IS NOT NULL"),
     ],
+    "erasures": [("erased_at", False, None)],
     "sessions": [("user_id ended_at", False, None), ("expires_at", False, None)],
     "link_tokens": [
         ("digest", True, None),
@@ -89,6 +92,7 @@ INDEXES = {
     "throttle": [("expires_at", False, None)],
 }
 PRIMARY = {
+    "erasures": ["user_id"],
     "group_permissions": ["group_id", "permission"],
     "group_members": ["group_id", "user_id"],
     "keys": ["kid"],

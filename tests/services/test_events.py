@@ -44,6 +44,7 @@ TOLD: dict[str, list[tuple[Event, ...]]] = {
     "user.profile_changed": [(Event.CHANGED,)],
     "user.attributes_changed": [(Event.CHANGED,)],
     "user.purged": [(Event.DELETED,)],
+    "user.erased": [(Event.ERASED,)],
 }
 # They change neither whether there is an account nor what it may do.
 NOT_TOLD = {

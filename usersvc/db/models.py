@@ -58,6 +58,7 @@ users = Table(
     # JSON text, as it goes out; none is {}. JSON of PostgreSQL's would be rewritten by it.
     Column("profile", Text),
     Column("attributes", Text),
+    Column("deletion_due_at", UtcDateTime),
     _one_of("role", "user", "moderator", "admin"),
     _one_of("status", "pending", "invited", "active", "deactivated"),
     Index("uq_users_email_key", "email_key", unique=True),
@@ -78,6 +79,20 @@ users = Table(
         "id",
         sqlite_where=text("role = 'admin' AND status = 'active'"),
     ),
+    Index(
+        "ix_users_deletion_due_at",
+        "deletion_due_at",
+        sqlite_where=text("deletion_due_at IS NOT NULL"),
+    ),
+)
+
+# What is left of an account that was erased: in a backup of before it is found by this, and erased again.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("user_id", Uuid, primary_key=True),
+    Column("erased_at", UtcDateTime, nullable=False),
+    Index("ix_erasures_erased_at", "erased_at"),
 )
 
 sessions = Table(

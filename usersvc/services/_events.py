@@ -60,5 +60,5 @@ def _write(
 
 def _about(tx: Tx, event: Event, user_id: UUID) -> dict[str, str]:
     """The id, and what decides what the account may do; neither name nor address."""
-    user = None if event is Event.DELETED else tx.users.by_id(user_id)
+    user = None if event in (Event.DELETED, Event.ERASED) else tx.users.by_id(user_id)
     return {"user_id": str(user_id), **({"status": user.status, "role": user.role} if user else {})}

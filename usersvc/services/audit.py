@@ -26,6 +26,7 @@ ACTIONS = (
     "user.profile_changed",
     "user.attributes_changed",
     "user.purged",
+    "user.erased",
     "user.logged_in",
     "user.login_failed",
     "user.login_paused",

@@ -11,6 +11,7 @@ class Event(StrEnum):
     DEACTIVATED = "user.deactivated"
     REACTIVATED = "user.reactivated"
     DELETED = "user.deleted"
+    ERASED = "user.erased"
 
 
 TEST = "webhook.test"
