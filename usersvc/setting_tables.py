@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from usersvc.locales import Locale
 from usersvc.setting_types import (
     Audiences,
     BearerToken,
@@ -223,6 +224,11 @@ class Mail(Table):
     )
     templates_dir: OptionalPath = Field(
         None, description="Folder whose templates replace the built-in ones of the same name."
+    )
+    default_locale: Locale = Field(
+        "en",
+        description="The language of mails to those of whom none is known: `en`, `de`, `fr`, `es`, `pt`, "
+        "`hi` or `zh-Hans`.",
     )
     activate_link: LinkPattern = Field(
         "",

@@ -102,7 +102,12 @@ def _send(core: Core, mail: OutboxMail) -> bool:
         return False
     data = {"host": urlsplit(core.settings.public_url).netloc, **mail.data, **link}
     message = core.messages.render(
-        mail.kind, data, to=mail.address, message_id=mail.message_id, at=mail.created_at
+        mail.kind,
+        data,
+        locale=core.settings.mail.default_locale,
+        to=mail.address,
+        message_id=mail.message_id,
+        at=mail.created_at,
     )
     where = core.transport.send(message)
     # What went out and still counts as due goes out twice.

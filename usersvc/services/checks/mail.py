@@ -44,7 +44,12 @@ def templates(core: Core) -> Verdict:
     for kind, data in SAMPLES.items():
         try:
             core.messages.render(
-                kind, data, to="a@example.org", message_id="<1.doctor@localhost>", at=core.clock.now()
+                kind,
+                data,
+                locale=core.settings.mail.default_locale,
+                to="a@example.org",
+                message_id="<1.doctor@localhost>",
+                at=core.clock.now(),
             )
         except Exception as error:  # Templates are code of others: they may raise anything.
             broken[kind] = logs.mask_text(f"{type(error).__name__}: {error}".splitlines()[0])
