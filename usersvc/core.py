@@ -26,6 +26,7 @@ from usersvc.repositories.audit import Audit, AuditEntry, WhoActs
 from usersvc.repositories.directory import Directory
 from usersvc.repositories.erasures import Erasures
 from usersvc.repositories.groups import Groups
+from usersvc.repositories.holdings import Holdings
 from usersvc.repositories.jobs import Jobs
 from usersvc.repositories.keys import Keys
 from usersvc.repositories.known_networks import KnownNetworks
@@ -159,6 +160,10 @@ class Tx:
     @cached_property
     def erasures(self) -> Erasures:
         return Erasures(self.connection)
+
+    @cached_property
+    def holdings(self) -> Holdings:
+        return Holdings(self.connection)
 
     @cached_property
     def jobs(self) -> Jobs:

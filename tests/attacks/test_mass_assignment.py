@@ -68,6 +68,7 @@ ROUTES: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"current_password": PASSWORD, "new_password": OTHER_PASSWORD},
         set(),
     ),
+    "DELETE /users/me": ({"password": PASSWORD}, set()),
     "POST /admin/users": ({"email": "new@example.org"}, {"email", "role", "username"}),
     "PATCH /admin/users/{user_id}/role": ({"role": "moderator"}, {"role"}),
     # These name permissions, which no column of an account is.

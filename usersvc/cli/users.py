@@ -9,7 +9,7 @@ import typer
 from usersvc.cli.asking import ask_new_password, require_yes
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, Who, print_json, print_table, shown
-from usersvc.services import accounts, admin, first_admin, login, memberships
+from usersvc.services import accounts, admin, deletion, first_admin, login, memberships
 
 
 def create_admin(
@@ -55,7 +55,8 @@ def show_user(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
         account = admin.show(core, user_id=user_id, actor=operator())
         login_locked = login.is_locked(core, user_id=user_id, actor=operator())
         groups = [group.name for group in memberships.list_of(core, user_id=user_id, actor=operator())]
-    found = {**as_dict(account), "login_locked": login_locked}
+        deletion_due_at = deletion.due_at(core, user_id=user_id, actor=operator())
+    found = {**as_dict(account), "login_locked": login_locked, "deletion_due_at": deletion_due_at}
     if as_json:
         kept = {"profile": json.loads(account.profile), "attributes": json.loads(account.attributes)}
         print_json({**found, "groups": groups, **kept})
