@@ -73,7 +73,11 @@ INDEXES = {
     "groups": [("name", True, None)],
     "group_members": [("user_id group_id", False, None)],
     "keys": [("use", True, "retired_at IS NULL")],
-    "outbox": [("message_id", True, None), ("next_attempt_at", False, "status = 'due'")],
+    "outbox": [
+        ("message_id", True, None),
+        ("address", False, "user_id IS NULL"),
+        ("next_attempt_at", False, "status = 'due'"),
+    ],
     "webhook_deliveries": [
         ("next_attempt_at", False, "status = 'due'"),
         ("webhook_id", False, "status = 'due'"),

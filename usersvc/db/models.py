@@ -219,6 +219,8 @@ outbox = Table(
     _one_of("status", "due", "sent", "dead", "failed", "dropped"),
     Index("uq_outbox_message_id", "message_id", unique=True),
     Index("ix_outbox_user_id", "user_id"),
+    # What was asked for at an address, before anybody looked whose that is.
+    Index("ix_outbox_address", "address", sqlite_where=text("user_id IS NULL")),
     Index("ix_outbox_link_token_id", "link_token_id"),
     Index("ix_outbox_status_created_at", "status", "created_at"),
     Index(

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, func, select
 
 from usersvc.db.models import audit, logins_from, outbox, sessions
 from usersvc.repositories.audit import AuditEntry
@@ -28,8 +28,12 @@ class Holdings:
     def mails(self, user_id: UUID, *addresses: str, limit: int | None) -> list[OutboxMail]:
         """And what was asked for at the addresses."""
         asked = and_(outbox.c.user_id.is_(None), outbox.c.address.in_(addresses))
-        found = _MAILS.where(or_(outbox.c.user_id == user_id, asked)).order_by(outbox.c.id.desc())
-        return [OutboxMail(*row) for row in self._connection.execute(found.limit(limit))]
+        both = {}
+        for own in (outbox.c.user_id == user_id, asked):
+            found = _MAILS.where(own).order_by(outbox.c.id.desc()).limit(limit)
+            for row in self._connection.execute(found):
+                both[row[0]] = OutboxMail(*row)
+        return [both[mail_id] for mail_id in sorted(both, reverse=True)][:limit]
 
     def entries(self, user_id: UUID, *, limit: int | None) -> list[AuditEntry]:
         """Where the user acted, or it was done to him."""
