@@ -75,7 +75,7 @@ INDEXES = {
     "keys": [("use", True, "retired_at IS NULL")],
     "outbox": [
         ("message_id", True, None),
-        ("address", False, "user_id IS NULL"),
+        ("user_id address", False, None),
         ("next_attempt_at", False, "status = 'due'"),
     ],
     "webhook_deliveries": [

@@ -1,4 +1,4 @@
-"""An account through running processes: exported, deleted by its owner, kept by a login, erased, and nowhere."""
+"""An account through running processes: exported, deleted by its owner, kept by a login, and erased."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -218,9 +218,8 @@ outbox = Table(
     # dropped: nothing to send any more.
     _one_of("status", "due", "sent", "dead", "failed", "dropped"),
     Index("uq_outbox_message_id", "message_id", unique=True),
-    Index("ix_outbox_user_id", "user_id"),
-    # What was asked for at an address, before anybody looked whose that is.
-    Index("ix_outbox_address", "address", sqlite_where=text("user_id IS NULL")),
+    # By the address without an account is found what was asked for there before anybody looked whose it is.
+    Index("ix_outbox_user_id_address", "user_id", "address"),
     Index("ix_outbox_link_token_id", "link_token_id"),
     Index("ix_outbox_status_created_at", "status", "created_at"),
     Index(

@@ -11,7 +11,6 @@ branch_labels = None
 depends_on = None
 
 _DUE = "deletion_due_at IS NOT NULL"
-_OF_NOBODY = "user_id IS NULL"
 
 
 def upgrade() -> None:
@@ -30,17 +29,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("user_id", name="pk_erasures"),
     )
     op.create_index("ix_erasures_erased_at", "erasures", ["erased_at"])
-    op.create_index(
-        "ix_outbox_address",
-        "outbox",
-        ["address"],
-        sqlite_where=sa.text(_OF_NOBODY),
-        postgresql_where=sa.text(_OF_NOBODY),
-    )
+    op.drop_index("ix_outbox_user_id", "outbox")
+    op.create_index("ix_outbox_user_id_address", "outbox", ["user_id", "address"])
 
 
 def downgrade() -> None:
-    op.drop_index("ix_outbox_address", "outbox")
+    op.drop_index("ix_outbox_user_id_address", "outbox")
+    op.create_index("ix_outbox_user_id", "outbox", ["user_id"])
     op.drop_table("erasures")
     op.drop_index("ix_users_deletion_due_at", "users")
     op.drop_column("users", "deletion_due_at")
