@@ -24,7 +24,9 @@ from usersvc.errors import DatabaseBusy, KeepWrites
 from usersvc.mail.transports import Transport, transport_from
 from usersvc.repositories.audit import Audit, AuditEntry, WhoActs
 from usersvc.repositories.directory import Directory
+from usersvc.repositories.erasures import Erasures
 from usersvc.repositories.groups import Groups
+from usersvc.repositories.holdings import Holdings
 from usersvc.repositories.imports import Imports
 from usersvc.repositories.jobs import Jobs
 from usersvc.repositories.keys import Keys
@@ -166,6 +168,14 @@ class Tx:
     @cached_property
     def throttle(self) -> Throttle:
         return Throttle(self.connection)
+
+    @cached_property
+    def erasures(self) -> Erasures:
+        return Erasures(self.connection)
+
+    @cached_property
+    def holdings(self) -> Holdings:
+        return Holdings(self.connection)
 
     @cached_property
     def jobs(self) -> Jobs:

@@ -323,6 +323,12 @@ class Retention(Table):
     pending_days: int = Field(
         7, ge=1, le=365, description="Never activated accounts live so long after their last registration."
     )
+    deletion_grace_days: int = Field(
+        14,
+        ge=0,
+        le=365,
+        description="Accounts that are to be deleted stay so long; logging in until then keeps them.",
+    )
     sessions_days: int = Field(30, ge=0, le=3650, description="Ended sessions stay so long.")
     outbox_days: int = Field(
         7,

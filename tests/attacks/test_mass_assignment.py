@@ -34,6 +34,7 @@ EVIL: dict[str, Any] = {
     "locale": "evil-locale",
     "profile": '{"evil": true}',
     "attributes": '{"evil": true}',
+    "deletion_due_at": "2020-01-01T00:00:00Z",
 }
 # Names that stand in answers, or that other programs give to such things.
 OTHERS: dict[str, Any] = {
@@ -69,6 +70,7 @@ ROUTES: dict[str, tuple[dict[str, Any], set[str]]] = {
         set(),
     ),
     "POST /admin/users": ({"email": "new@example.org"}, {"email", "role", "username", "locale"}),
+    "DELETE /users/me": ({"password": PASSWORD}, set()),
     "PATCH /admin/users/{user_id}/role": ({"role": "moderator"}, {"role"}),
     # These name permissions, which no column of an account is.
     "POST /admin/services": ({"name": "new", "permissions": ["orders:read"]}, {"permissions"}),

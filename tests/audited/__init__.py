@@ -5,6 +5,7 @@ A case prepares up to its `yield` and acts after it. An event is told as: action
 
 from tests.audited import (
     accounts,
+    erasure,
     groups,
     imports,
     instance,
@@ -24,6 +25,7 @@ __all__ = [
     "Case",
     "World",
     "accounts",
+    "erasure",
     "groups",
     "imports",
     "instance",

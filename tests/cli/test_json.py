@@ -22,6 +22,7 @@ pytestmark = pytest.mark.sqlite
 
 WITHOUT = {
     "serve": "serves until it is stopped; what it says is its log",
+    "export-user": "prints JSON and nothing else",
     "worker": "works until it is stopped; what it says is its log",
 }
 ROOT = "root@example.org"

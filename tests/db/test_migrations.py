@@ -28,7 +28,8 @@ from usersvc.services import keys, migration, schema
 COLUMNS = {
     "users": "id email email_key email_verified_at username username_key role status password_hash "
     "invited_at registered_at activated_at deactivated_at password_changed_at last_login_at created_at "
-    "updated_at profile attributes locale",
+    "updated_at profile attributes locale deletion_due_at",
+    "erasures": "user_id erased_at",
     "sessions": "id user_id seq rnd_digest rotated_at created_at last_used_at expires_at absolute_at "
     "ended_at end_reason ip user_agent",
     "link_tokens": "id user_id purpose key_id nonce digest created_at expires_at used_at revoked_at",
@@ -62,7 +63,9 @@ INDEXES = {
         ("created_at id", False, None),
         ("status registered_at", False, None),
         ("id", False, "role = 'admin' AND status = 'active'"),
+        ("deletion_due_at", False, "deletion_due_at IS NOT NULL"),
     ],
+    "erasures": [("erased_at", False, None)],
     "sessions": [("user_id ended_at", False, None), ("expires_at", False, None)],
     "link_tokens": [
         ("digest", True, None),
@@ -71,7 +74,11 @@ INDEXES = {
     "groups": [("name", True, None)],
     "group_members": [("user_id group_id", False, None)],
     "keys": [("use", True, "retired_at IS NULL")],
-    "outbox": [("message_id", True, None), ("next_attempt_at", False, "status = 'due'")],
+    "outbox": [
+        ("message_id", True, None),
+        ("user_id address", False, None),
+        ("next_attempt_at", False, "status = 'due'"),
+    ],
     "webhook_deliveries": [
         ("next_attempt_at", False, "status = 'due'"),
         ("webhook_id", False, "status = 'due'"),
@@ -90,6 +97,7 @@ INDEXES = {
     "throttle": [("expires_at", False, None)],
 }
 PRIMARY = {
+    "erasures": ["user_id"],
     "group_permissions": ["group_id", "permission"],
     "group_members": ["group_id", "user_id"],
     "imports": ["digest"],

@@ -53,6 +53,7 @@ from usersvc.errors import (
 from usersvc.mail.transports import MemoryTransport
 from usersvc.services import (
     copying,
+    erasure,
     health,
     keys,
     login,
@@ -159,6 +160,7 @@ def _grow(core: Core, clock: MovedClock) -> None:
     put_in(core, group, "ivy@example.org", manager=True)
     health.beat(core)
     health.check_ready(core, actor=STRANGER)
+    erasure.forget_again(core, [erasure.Erasure(UUID(int=7), clock.now())], actor=OPERATOR)
     made = service_accounts.create(core, name="reports", permissions=["a:x"], actor=OPERATOR)
     with core.write() as tx:
         tx.services.revoke_token(made.credential.id, expires_at=tx.now)

@@ -51,12 +51,17 @@ TOLD: dict[str, list[tuple[Event, ...]]] = {
         (Event.ACTIVATED,),
     ],
     "user.purged": [(Event.DELETED,)],
+    "user.deletion_scheduled": [(Event.DELETION_SCHEDULED,)],
+    "user.deletion_cancelled": [(Event.DELETION_CANCELLED,)],
+    "user.erased": [(Event.ERASED,)],
 }
 # They change neither whether there is an account nor what it may do.
 NOT_TOLD = {
     "user.registered_again",
     "user.logged_in",
     "user.login_failed",
+    "user.deletion_failed",
+    "user.exported",
     "user.login_paused",
     "user.login_locked",
     "user.login_unlocked",

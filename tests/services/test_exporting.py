@@ -97,6 +97,7 @@ def test_all_that_is_kept_of_an_account_is_in_it(several: Core) -> None:
         "groups": ["desk", "stock"],
         "invited_at": None,
         "deactivated_at": None,
+        "deletion_due_at": None,
         "password_changed_at": rfc_3339(user.password_changed_at) if user.password_changed_at else None,
         **{name: rfc_3339(getattr(user, name)) for name in times},
     }

@@ -5,6 +5,7 @@ import io
 import json
 import tracemalloc
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -44,7 +45,7 @@ from usersvc.errors import (
     InvalidLink,
 )
 from usersvc.security.passwords import hash_password
-from usersvc.services import admin, importing, registration, sessions, webhooks
+from usersvc.services import admin, deletion, importing, registration, sessions, webhooks
 from usersvc.services.importing import Counted, Options
 
 HASH = hash_password(PASSWORD, cost=4)
@@ -70,6 +71,7 @@ ADA: dict[str, Any] = {
     "deactivated_at": None,
     "password_changed_at": "2021-01-01T00:00:00Z",
     "last_login_at": "2022-01-01T00:00:00.123456Z",
+    "deletion_due_at": "2099-01-01T00:00:00Z",
 }
 _CSV_CELLS = {"profile": '{"points": 1}', "attributes": '{"plan": "paid"}', "groups": '["desk"]'}
 ACTIVE = {"email_verified": True}
@@ -121,6 +123,7 @@ def test_a_user_in_our_own_form_comes_in_as_he_was(keeping: Core, data: bytes) -
         "ada",
         "moderator",
     )
+    assert deletion.due_at(keeping, user_id=user.id, actor=OPERATOR) == datetime(2099, 1, 1, tzinfo=UTC)
     for name in ("created_at", "registered_at", "activated_at", "password_changed_at", "last_login_at"):
         assert getattr(user, name).isoformat().replace("+00:00", "Z") == ADA[name]
     account = admin.show(keeping, user_id=user.id, actor=OPERATOR)

@@ -72,6 +72,20 @@ COMMANDS = [
         "Users",
         "End all sessions of a user, or of many that options choose; it acts at once.",
     ),
+    Listed("export-user", "erasure", "Users", "Print everything that is held about a user, as JSON."),
+    Listed(
+        "delete-user",
+        "erasure",
+        "Users",
+        "Have an account deleted in some days; logging in until then keeps it.",
+    ),
+    Listed("forget-user", "erasure", "Users", "Erase an account, now and for good."),
+    Listed(
+        "erasures",
+        "erasure",
+        "Users",
+        "List the ids of accounts that were erased, and when, the oldest first.",
+    ),
     Listed(
         "create-group",
         "groups",

@@ -45,6 +45,7 @@ class User:
     last_login_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    deletion_due_at: datetime | None = None
 
 
 COLUMNS = [users.c[name] for name in User.__dataclass_fields__]

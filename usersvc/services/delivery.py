@@ -120,7 +120,15 @@ def _send(core: Core, mail: OutboxMail) -> bool:
 @retried
 def _settle_sent(core: Core, mail: OutboxMail) -> None:
     with core.write() as tx:
-        tx.outbox.settle(mail, "sent", at=tx.now)
+        _close(tx, mail, "sent")
+
+
+def _close(tx: Tx, mail: OutboxMail, status: str, *, error: str | None = None) -> bool:
+    """Settle a mail; False where the lease was lost. Of some nothing is kept, sent or not."""
+    settled = tx.outbox.settle(mail, status, at=tx.now, error=error)
+    if settled and mail.kind in _NOT_KEPT:
+        tx.outbox.delete(mail.id)
+    return settled
 
 
 @retried
@@ -149,7 +157,7 @@ def _put_off(core: Core, mail: OutboxMail, error: Exception) -> None:
 
 
 def _give_up(tx: Tx, mail: OutboxMail, status: Literal["failed", "dead"], reason: str) -> None:
-    if not tx.outbox.settle(mail, status, at=tx.now, error=reason):
+    if not _close(tx, mail, status, error=reason):
         return
     action = "mail.failed" if status == "failed" else "mail.dead"
     detail = {"mail": str(mail.id), "kind": mail.kind}
@@ -233,4 +241,6 @@ def _forgot_password(core: Core, tx: Tx, request: OutboxMail) -> bool:
 
 _QUEUE = {"activation": _mails.queue_activation_mail, "invitation": _mails.queue_invitation_mail}
 _REQUESTS = {"resend_activation": _resend_activation, "forgot_password": _forgot_password}
+# Its row has the address of an account that was erased.
+_NOT_KEPT = frozenset({"account_erased"})
 _WITH_LINK = frozenset({"activation", "invitation", "activated", "password_reset"})

@@ -94,6 +94,7 @@ class Kept(NamedTuple):
 KEPT: dict[str, Kept] = {
     "last_login_at": Kept(time),
     "locale": Kept(locale),
+    "deletion_due_at": Kept(time),
 }
 
 _READ: dict[str, Callable[[Any], Any]] = {
