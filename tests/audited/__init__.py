@@ -5,6 +5,7 @@ A case prepares up to its `yield` and acts after it. An event is told as: action
 
 from tests.audited import (
     accounts,
+    backups,
     erasure,
     groups,
     instance,
@@ -22,6 +23,7 @@ __all__ = [
     "Case",
     "World",
     "accounts",
+    "backups",
     "erasure",
     "groups",
     "instance",

@@ -46,6 +46,12 @@ def first_id(at: datetime) -> UUID:
     return UUID(int=milliseconds << 80 | 0x7 << 76 | rest * 4096 // 1000 << 64 | 0b10 << 62)
 
 
+def time_of(made: UUID) -> datetime:
+    """When an id of `new_id` was made, to the microsecond, rounded down."""
+    milliseconds, rest = made.int >> 80, made.int >> 64 & 0xFFF
+    return _EPOCH + timedelta(milliseconds=milliseconds, microseconds=-(-rest * 1000 // 4096))
+
+
 def digest(secret: str) -> bytes:
     """SHA-256 of a secret of full entropy: what a table may keep of it."""
     return hashlib.sha256(secret.encode()).digest()

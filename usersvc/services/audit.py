@@ -77,6 +77,8 @@ ACTIONS = (
     "data.purged",
     "audit.purged",
     "database.copied",
+    "database.backed_up",
+    "database.restored",
     "schema.migrated",
     "secret.set",
     "secret.rotated",
