@@ -72,7 +72,7 @@ def test_who_is_named_is_erased_again(filled: Run, folder: Path) -> None:
     eve = json.loads(filled("show-user", "eve@example.org", "--json").stdout)["id"]
     filled("backup", FILE)
     named = folder / "erased.txt"
-    named.write_text(f"{eve} 2026-11-29T01:00:00Z\n\n{uuid4()}\n")
+    named.write_text(f"id erased_at\n{eve} 2026-11-29 01:00:00Z\n\n{uuid4()}\n")
     assert "Erased again: 1." in filled("restore", FILE, "--erased", str(named), "--yes").stdout
     assert _emails(folder) == {EMAIL}
     named.write_text(f"{eve}\nsomebody\n")

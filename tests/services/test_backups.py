@@ -199,3 +199,12 @@ def test_a_plain_copy_without_its_log_lacks_what_was_committed(core: Core, file:
     assert core.database.path
     shutil.copy(core.database.path, file)
     assert _verified(core, file).rows["users"] == 0
+
+
+@pytest.mark.sqlite
+def test_values_that_nobody_wrote_are_damage_too(core: Core, file: Path) -> None:
+    backups.make(core, path=file, actor=OPERATOR)
+    for entry in ("f" * 32, "no id at all"):
+        with closing(sqlite3.connect(file)) as forged, forged:
+            forged.execute("UPDATE audit SET id = ? WHERE id = (SELECT max(id) FROM audit)", [entry])
+        assert len(_verified(core, file).problems) == (entry[0] != "f")

@@ -140,11 +140,11 @@ def after_restore(ctx: typer.Context, erased: Erased = None, yes: Yes = False) -
 
 
 def _ids(path: Path | None) -> list[UUID]:
-    """The first word of each line; what follows it, such as a time, is for people."""
+    """The first word of each line below the heading; what follows it, such as a time, is for people."""
     lines = path.read_text(encoding="utf-8").splitlines() if path else []
     found = []
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
+        if not line.strip() or (number == 1 and line.split()[0] == "id"):
             continue
         try:
             found.append(UUID(line.split()[0]))

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, inspect, make_url, text
 from usersvc.configuration import environment_with
 from usersvc.db.backups import Contents, Newest, problems_of_schema
 from usersvc.db.models import metadata
-from usersvc.db.schema import HEAD, revision
+from usersvc.db.schema import HEAD, revision, unmarked
 from usersvc.errors import DatabaseInUse, DumpFailed, SchemaTooNew
 
 _LOCK_WAIT = "--lock-wait-timeout=60000"
@@ -59,49 +59,53 @@ def server_version(connection: Connection) -> int:
 
 def contents(path: Path) -> Contents:
     """All of it is read and unpacked. Raises DumpFailed where there is no pg_restore."""
-    counted: Counter[str] = Counter(dict.fromkeys(metadata.tables, 0))
-    first: dict[str, dict[str, str]] = {}
-    entries = _Entries()
-    problems = []
+    _program("pg_restore")
+    read = _Read()
+    listed, damage = "", []
     try:
         listed = _run("pg_restore", "--list", str(path), environment={"TZ": "UTC"})
         with _script(path) as lines:
             for table, columns, row in _rows(lines):
-                counted[table] += 1
-                if table in ("alembic_version", "instance"):
-                    first[table] = dict(zip(columns, row.decode().rstrip("\n").split("\t"), strict=True))
-                elif table == "audit":
-                    entries.add(UUID(row.split(b"\t")[columns.index("id")].decode()))
-    except DumpFailed as error:
-        if not _found("pg_restore"):
-            raise
-        listed, problems = "", [f"it is damaged: {error}"]
-    newest = Newest.of(entries.ids)
-    found = first.get("alembic_version", {}).get("version_num")
-    check = first.get("instance", {}).get("secret_check")
+                read.add(table, columns, row)
+    except (DumpFailed, ValueError) as error:
+        damage = [f"it is damaged: {error}"]
+    newest = Newest.of(read.entries)
+    found, _ = unmarked(read.of("alembic_version", "version_num"))
     return Contents(
         kind="postgresql",
         made_at=_made_at(listed) or newest.at,
-        revision=found,
-        secret_check=bytes.fromhex(check.removeprefix("\\\\x")) if check else None,
-        rows={name: counted[name] for name in metadata.tables},
+        revision=found or None,
+        secret_check=bytes.fromhex(read.of("instance", "secret_check").removeprefix("\\\\x")) or None,
+        rows={name: read.rows[name] for name in metadata.tables},
         newest=newest,
-        problems=problems or problems_of_schema(found),
+        problems=damage or problems_of_schema(found or None),
     )
 
 
-class _Entries:
-    """Ids of entries of which only the newest are kept, or a large audit would not fit into the memory."""
+class _Read:
+    """What is kept of the rows that go by: of the audit the newest ids alone, since it may be large."""
 
     def __init__(self) -> None:
-        self.ids: list[UUID] = []
+        self.rows: Counter[str] = Counter()
+        self.entries: list[UUID] = []
+        self._only: dict[str, dict[str, str]] = {}
         self._most = 50_000
 
-    def add(self, entry: UUID) -> None:
-        self.ids.append(entry)
-        if len(self.ids) > self._most:
-            self.ids = list(Newest.of(self.ids).ids)
-            self._most = max(self._most, 2 * len(self.ids))
+    def add(self, table: str, columns: list[str], row: bytes) -> None:
+        """Raises ValueError for a row that is none of ours."""
+        self.rows[table] += 1
+        if table in ("alembic_version", "instance"):
+            values = row.decode().rstrip("\n").split("\t")
+            self._only[table] = dict(zip(columns, values, strict=True))
+        elif table == "audit":
+            self.entries.append(UUID(row.split(b"\t")[columns.index("id")].decode()))
+            if len(self.entries) > self._most:
+                self.entries = list(Newest.of(self.entries).ids)
+                self._most = max(self._most, 2 * len(self.entries))
+
+    def of(self, table: str, column: str) -> str:
+        """In a table of one row; empty where there is none."""
+        return self._only.get(table, {}).get(column, "")
 
 
 def require_unused(connection: Connection) -> None:
@@ -213,12 +217,8 @@ def _failed(name: str, said: IO[bytes]) -> DumpFailed:
     return DumpFailed(f"{lines[0] if lines else f'{name} failed and does not say why'}")
 
 
-def _found(name: str) -> str | None:
-    return shutil.which(name)
-
-
 def _program(name: str) -> str:
-    found = _found(name)
+    found = shutil.which(name)
     if not found:
         raise DumpFailed(
             f"There is no {name} on the PATH: install PostgreSQL's client programs, of the server's version "

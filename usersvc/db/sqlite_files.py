@@ -70,7 +70,7 @@ def contents(path: Path) -> Contents:
     with closing(_read_only(path)) as file:
         try:
             return _contents(path, file)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, ValueError) as error:
             damage = [f"it is damaged: {error}"]
             return Contents("sqlite", None, None, None, {}, Newest.of([]), damage)
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1) - 1
 
 
 class _Ids:
@@ -47,8 +48,8 @@ def first_id(at: datetime) -> UUID:
 
 
 def time_of(made: UUID) -> datetime:
-    """When an id of `new_id` was made, to the microsecond, rounded down."""
-    milliseconds, rest = made.int >> 80, made.int >> 64 & 0xFFF
+    """When an id of `new_id` was made, to the microsecond; of any other id some time."""
+    milliseconds, rest = min(made.int >> 80, _LAST), made.int >> 64 & 0xFFF
     return _EPOCH + timedelta(milliseconds=milliseconds, microseconds=-(-rest * 1000 // 4096))
 
 
