@@ -3,7 +3,17 @@
 A case prepares up to its `yield` and acts after it. An event is told as: action, who acted, to whom, outcome.
 """
 
-from tests.audited import accounts, groups, instance, logins, mail, passwords, service_accounts, webhooks
+from tests.audited import (
+    accounts,
+    email_changes,
+    groups,
+    instance,
+    logins,
+    mail,
+    passwords,
+    service_accounts,
+    webhooks,
+)
 from tests.audited.case import CASES, PURGE, Case, World
 
 __all__ = [
@@ -12,6 +22,7 @@ __all__ = [
     "Case",
     "World",
     "accounts",
+    "email_changes",
     "groups",
     "instance",
     "logins",

@@ -17,5 +17,9 @@ SAMPLES: dict[str, dict[str, str]] = {
     "password_reset": _LINK,
     "password_changed": _HOST,
     "session_ended": _HOST | {"device": "Firefox on Linux", "logged_in_at": "2030-01-01 10:00 UTC"},
+    "email_change": _LINK,
+    "email_changed": _LINK | {"new_address": "a***@example.org"},
+    "new_login": _LINK
+    | {"device": "Firefox on Linux", "ip": "192.0.2.1", "logged_in_at": "2030-01-01 10:00 UTC"},
     "test": _HOST,
 }
