@@ -47,6 +47,7 @@ from usersvc.services import (
     email_change,
     invitations,
     login,
+    login_alerts,
     maintenance,
     passwords,
     registration,
@@ -293,8 +294,13 @@ def test_a33_the_old_address_is_nobody_elses_while_there_is_a_way_back(
 def test_an_address_that_nobody_ever_confirmed_has_no_way_back(make_core: Make) -> None:
     core = make_core(registration__activation=False)
     registration.register(core, email=EMAIL, password=PASSWORD, actor=STRANGER)
+    logged_in(core)
+    login.log_in(core, email=EMAIL, password=PASSWORD, actor=replace(STRANGER, user_agent="curl/8"))
+    [alert] = delivered(core)
     email_change.set_for(core, user_id=user_row(core).id, email=B, actor=OPERATOR)
     assert delivered(core) == []
+    with pytest.raises(InvalidLink):
+        login_alerts.end_session(core, token=token_in(alert), actor=STRANGER)
     assert registration.register(core, email=EMAIL, password=PASSWORD, actor=STRANGER)
     # What an operator typed on the shell is taken for right.
     root = an_admin(core)

@@ -123,9 +123,13 @@ def test_a_login_undone_after_the_thief_changed_the_address_gives_the_account_to
         email_change.set_for(core, user_id=user_id, email=email, actor=OPERATOR)
         clock.move(minutes=1)
     delivered(core)
+    login.log_in(core, email="cleo@example.net", password=PASSWORD, actor=PHONE)
+    [of_the_thief] = delivered(core)
     login_alerts.end_session(core, token=token_in(alert), actor=STRANGER)
     mailed = delivered(core)
     assert [to(message) for message in mailed] == [EMAIL]
+    with pytest.raises(InvalidLink):
+        login_alerts.end_session(core, token=token_in(of_the_thief), actor=STRANGER)
     passwords.reset(core, token=token_in(mailed[0]), new_password=OTHER_PASSWORD, actor=STRANGER)
     assert logged_in(core, EMAIL, OTHER_PASSWORD)
     with pytest.raises(SessionEnded):

@@ -80,12 +80,15 @@ def move(core: Core, tx: Tx, user: User, change: EmailChange, actor: Actor) -> N
         ended = tx.sessions.end_all_but(user.id, change.session_id, "address changed", at=tx.now)
     else:
         ended = tx.sessions.end_all(user.id, "address changed", at=tx.now)
-    until = tx.now + WAY_BACK if _has_way_back(user) else tx.now
+    trusted = _is_trusted(user)
+    until = tx.now + WAY_BACK if trusted else tx.now
     tx.email_changes.confirm(
         change.id, old_email=user.email, old_email_key=user.email_key, at=tx.now, expires_at=until
     )
-    if until > tx.now:
+    if trusted:
         _mail_old_address(core, tx, user, change)
+    else:
+        tx.link_tokens.revoke_all(user.id, at=tx.now, purpose="login_revoke")
     tx.audit(actor, "user.email_changed", target=user.id, sessions=ended)
     _events.tell(tx, Event.CHANGED, user.id)
 
@@ -121,8 +124,8 @@ def _take(tx: Tx, user: User, change: EmailChange, actor: Actor) -> bool:
     return False
 
 
-def _has_way_back(user: User) -> bool:
-    """Not to a mailbox that only a stranger named and nobody ever confirmed: it may be anybody's."""
+def _is_trusted(user: User) -> bool:
+    """Not a mailbox that only a stranger named and nobody ever confirmed: it may be anybody's."""
     return user.email_verified_at is not None or user.registered_at is None
 
 

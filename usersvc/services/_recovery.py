@@ -27,6 +27,8 @@ def shut_out(core: Core, tx: Tx, user: User, reason: str) -> int:
     tx.users.void_password(user.id, at=tx.now)
     ended = tx.sessions.end_all(user.id, reason, at=tx.now)
     tx.link_tokens.revoke_all(user.id, at=tx.now)
+    # Some may be in the mailbox of whoever had the account meanwhile.
+    tx.link_tokens.revoke_all(user.id, at=tx.now, purpose="login_revoke")
     tx.email_changes.end_pending(user.id, at=tx.now)
     _mails.queue_reset_mail(core, tx, user)
     return ended
