@@ -24,12 +24,14 @@ from usersvc.errors import DatabaseBusy, KeepWrites
 from usersvc.mail.transports import Transport, transport_from
 from usersvc.repositories.audit import Audit, AuditEntry, WhoActs
 from usersvc.repositories.directory import Directory
+from usersvc.repositories.email_changes import EmailChanges
 from usersvc.repositories.erasures import Erasures
 from usersvc.repositories.groups import Groups
 from usersvc.repositories.holdings import Holdings
 from usersvc.repositories.imports import Imports
 from usersvc.repositories.jobs import Jobs
 from usersvc.repositories.keys import Keys
+from usersvc.repositories.known_devices import KnownDevices
 from usersvc.repositories.known_networks import KnownNetworks
 from usersvc.repositories.link_tokens import LinkTokens
 from usersvc.repositories.memberships import Memberships
@@ -126,6 +128,10 @@ class Tx:
         return LinkTokens(self.connection)
 
     @cached_property
+    def email_changes(self) -> EmailChanges:
+        return EmailChanges(self.connection)
+
+    @cached_property
     def groups(self) -> Groups:
         return Groups(self.connection)
 
@@ -164,6 +170,10 @@ class Tx:
     @cached_property
     def known_networks(self) -> KnownNetworks:
         return KnownNetworks(self.connection)
+
+    @cached_property
+    def known_devices(self) -> KnownDevices:
+        return KnownDevices(self.connection)
 
     @cached_property
     def throttle(self) -> Throttle:

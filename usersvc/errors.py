@@ -246,6 +246,11 @@ class WrongPassword(DomainError):
     message = "The current password is wrong."
 
 
+class PasswordChangeRequired(DomainError):
+    kind = Kind.FORBIDDEN
+    message = "An operator set this password: replace it by one of your own, then you are logged in."
+
+
 class RegistrationClosed(DomainError):
     kind = Kind.FORBIDDEN
     message = "Registration is closed."
@@ -305,6 +310,11 @@ class DeliveryNotFound(DomainError):
 class EmailTaken(DomainError):
     kind = Kind.CONFLICT
     message = "There is an account with this e-mail address."
+
+
+class EmailUnchanged(DomainError):
+    kind = Kind.CONFLICT
+    message = "This is the address that the account has already."
 
 
 class UsernameTaken(DomainError):

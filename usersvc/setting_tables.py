@@ -243,6 +243,22 @@ class Mail(Table):
         "",
         description="The same for links that accept an invitation. Empty: usersvc's own page.",
     )
+    email_change_link: LinkPattern = Field(
+        "",
+        description="The same for links that confirm a new address. Empty: usersvc's own page.",
+    )
+    email_revert_link: LinkPattern = Field(
+        "",
+        description="The same for links that bring the old address back. Empty: usersvc's own page.",
+    )
+    login_revoke_link: LinkPattern = Field(
+        "",
+        description="The same for links that undo a login. Empty: usersvc's own page.",
+    )
+    login_alerts: bool = Field(
+        True,
+        description="Whether owners get a mail of logins from a device or network not seen for 90 days.",
+    )
 
 
 class Throttle(Table):

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.factories import (
     OPERATOR,
     OTHER_PASSWORD,
     PASSWORD,
+    STRANGER,
     active,
     an_admin,
     delivered,
@@ -32,7 +33,16 @@ from usersvc.api.deps import PREFIX
 from usersvc.clock import MovedClock
 from usersvc.core import Core
 from usersvc.mail.transports import MemoryTransport
-from usersvc.services import admin, groups, memberships, passwords, service_accounts, sessions
+from usersvc.services import (
+    admin,
+    email_change,
+    groups,
+    login,
+    memberships,
+    passwords,
+    service_accounts,
+    sessions,
+)
 from usersvc.services.service_accounts import NewService
 from usersvc.services.sessions import TokenPair
 
@@ -53,6 +63,15 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /auth/activate": {"token": "x"},
     "POST /auth/resend-activation": {"email": USER},
     "POST /auth/login": {"email": USER, "password": PASSWORD},
+    "POST /auth/change-password": {
+        "email": USER,
+        "current_password": PASSWORD,
+        "new_password": "short",
+    },
+    "POST /auth/confirm-email": {"token": "x"},
+    "POST /auth/restore-email": {"token": "x"},
+    "POST /auth/end-session": {"token": "x"},
+    "POST /users/me/change-email": {"email": "new{n}@example.org", "password": PASSWORD},
     "POST /auth/refresh": {"refresh_token": "{refresh_token}"},
     "POST /auth/logout": {"refresh_token": "x"},
     "POST /auth/tokens": {"audience": "billing"},
@@ -179,9 +198,26 @@ def _populate(core: Core) -> tuple[dict[str, TokenPair], dict[str, str]]:
     memberships.add(core, group_id=desk.id, user_id=user_row(core, TARGET).id, actor=OPERATOR)
     delivered(core)
     links = {"activation": pending(core, PENDING, OTHER_PASSWORD), "invitation": invited(core, INVITED)}
+    links |= _links_about(core)
     passwords.forgot(core, email=TARGET, actor=OPERATOR)
     [message] = delivered(core)
     return pairs, {**links, "reset": token_in(message)}
+
+
+def _links_about(core: Core) -> dict[str, str]:
+    """Of a change of address and of a login, of accounts that are nothing else."""
+    moved, moving, alerted = (active(core, f"{name}@example.org") for name in ("moved", "moving", "alerted"))
+    email_change.set_for(core, user_id=moved.id, email="moved@example.net", actor=OPERATOR)
+    email_change.ask_for(core, user_id=moving.id, email="moving@example.net", actor=OPERATOR)
+    logged_in(core, alerted.email)
+    another = replace(STRANGER, user_agent="curl/8")
+    login.log_in(core, email=alerted.email, password=PASSWORD, actor=another)
+    found = {message["To"].addresses[0].addr_spec: token_in(message) for message in delivered(core)}
+    return {
+        "email_revert": found[moved.email],
+        "email_change": found["moving@example.net"],
+        "login_revoke": found[alerted.email],
+    }
 
 
 @pytest.fixture

@@ -17,7 +17,10 @@ from tests.factories import OTHER_PASSWORD
 from tests.forgery import forgeries, resigned
 from usersvc.security.keys import Use
 
-KINDS = ("access", "refresh", "activation", "invitation", "reset")
+KINDS = (
+    *("access", "refresh", "activation", "invitation", "reset"),
+    *("email_change", "email_revert", "login_revoke"),
+)
 # Where a token stands in a body: under which name, which kinds are right, what the others are answered with.
 IN_BODIES: dict[str, tuple[str, set[str], int, str | None]] = {
     "POST /auth/refresh": ("refresh_token", {"refresh"}, 401, "INVALID_TOKEN"),
@@ -25,8 +28,17 @@ IN_BODIES: dict[str, tuple[str, set[str], int, str | None]] = {
     "POST /auth/logout": ("refresh_token", {"refresh"}, 200, None),
     "POST /auth/activate": ("token", {"activation"}, 422, "INVALID_LINK"),
     "POST /auth/reset-password": ("reset_token", {"reset", "invitation"}, 422, "INVALID_LINK"),
+    "POST /auth/confirm-email": ("token", {"email_change"}, 422, "INVALID_LINK"),
+    "POST /auth/restore-email": ("token", {"email_revert"}, 422, "INVALID_LINK"),
+    "POST /auth/end-session": ("token", {"login_revoke"}, 422, "INVALID_LINK"),
 }
-PAGES = {"/activate": {"activation"}, "/reset-password": {"reset", "invitation"}}
+PAGES = {
+    "/activate": {"activation"},
+    "/reset-password": {"reset", "invitation"},
+    "/confirm-email": {"email_change"},
+    "/restore-email": {"email_revert"},
+    "/end-session": {"login_revoke"},
+}
 
 
 def _of_kind(world: World, kind: str) -> str:
@@ -148,6 +160,9 @@ def test_a19_a_page_opens_for_its_own_links_alone(world: World, path: str) -> No
         ("POST /auth/activate", "activation", {"hours": 24}, "INVALID_LINK"),
         ("POST /auth/reset-password", "reset", {"minutes": 30}, "INVALID_LINK"),
         ("POST /auth/reset-password", "invitation", {"hours": 72}, "INVALID_LINK"),
+        ("POST /auth/confirm-email", "email_change", {"hours": 24}, "INVALID_LINK"),
+        ("POST /auth/restore-email", "email_revert", {"days": 7}, "INVALID_LINK"),
+        ("POST /auth/end-session", "login_revoke", {"days": 7}, "INVALID_LINK"),
         ("POST /auth/refresh", "refresh", {"days": 14}, "TOKEN_EXPIRED"),
     ],
 )

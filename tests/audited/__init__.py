@@ -6,6 +6,7 @@ A case prepares up to its `yield` and acts after it. An event is told as: action
 from tests.audited import (
     accounts,
     backups,
+    email_changes,
     erasure,
     groups,
     imports,
@@ -27,6 +28,7 @@ __all__ = [
     "World",
     "accounts",
     "backups",
+    "email_changes",
     "erasure",
     "groups",
     "imports",

@@ -24,6 +24,8 @@ LIFETIMES = {
     "invitation": timedelta(hours=72),
     "reset": timedelta(minutes=30),
 }
+REVOCABLE = timedelta(days=7)
+DEVICE_KNOWN = timedelta(days=90)
 KEPT_SESSIONS = timedelta(days=30)
 KEPT_MAILS = timedelta(days=7)
 KEPT_PENDING = timedelta(days=7)
@@ -47,6 +49,8 @@ class Account:
     """When it was registered or invited the last time."""
     role: str = "user"
     was_active: bool = False
+    logged_in_at: datetime | None = None
+    """The last time."""
     id: UUID | None = None
 
 
@@ -188,8 +192,17 @@ class Model:
         if account.status == "deactivated":
             self._fail("user.login_failed", account, "ACCOUNT_DEACTIVATED")
         session = self._open_session(account)
+        self._alert(account)
         self._tell("user.logged_in", account, by=account)
         return session
+
+    def _alert(self, account: Account) -> None:
+        """Everybody has one device, so only who was away for long is new to it."""
+        if account.logged_in_at and account.logged_in_at < self.now - DEVICE_KNOWN:
+            link = Link("login_revoke", account, self.now + REVOCABLE)
+            self.links.append(link)
+            self._mail("new_login", account, link)
+        account.logged_in_at = self.now
 
     def refresh(self, session: Session, step: int) -> None:
         """Use its refresh token number `step`."""
@@ -391,7 +404,8 @@ class Model:
 
     def _kill_links(self, account: Account) -> None:
         for link in self.links:
-            link.dead = link.dead or link.account is account
+            # Who broke in must not be able to end what undoes his login.
+            link.dead = link.dead or (link.account is account and link.purpose != "login_revoke")
 
     def _link(self, purpose: str, account: Account) -> Link:
         """A new activation link is the only one from then on; of the others, the one that lives goes on."""

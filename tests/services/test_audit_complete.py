@@ -44,7 +44,7 @@ WITHOUT_AN_ENTRY = {
     "importing._write_batch": ({"imports"}, "how far it came, where a batch brought nobody in"),
     "migration.prepare_copy": (
         # SQLite changes a CHECK by copying the table.
-        {"alembic_version", "_alembic_tmp_audit"},
+        {"alembic_version", "_alembic_tmp_audit", "_alembic_tmp_link_tokens", "outbox"},
         "`database.copied` tells it at the end",
     ),
     "delivery._claim": ({"outbox", "jobs", "throttle"}, "a lease, which ends by itself; counters"),
@@ -63,6 +63,8 @@ WITHOUT_AN_ENTRY = {
             "webhook_deliveries",
             "throttle",
             "logins_from",
+            "known_devices",
+            "email_changes",
             "revoked_tokens",
         },
         "it served its time; `data.purged` counts it at the end",

@@ -53,6 +53,7 @@ from usersvc.errors import (
 from usersvc.mail.transports import MemoryTransport
 from usersvc.services import (
     copying,
+    email_change,
     erasure,
     health,
     keys,
@@ -151,6 +152,8 @@ def _grow(core: Core, clock: MovedClock) -> None:
     an_admin(core)
     deactivated(core, "dora@example.org")
     invited(core, "ivy@example.org")
+    moved = active(core, "eve@example.org")
+    email_change.set_for(core, user_id=moved.id, email="eve@example.net", actor=OPERATOR)
     pending(core, "bob@example.org", username="bob")
     with pytest.raises(InvalidCredentials):
         login.log_in(core, email=EMAIL, password=OTHER_PASSWORD, actor=STRANGER)

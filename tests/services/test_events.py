@@ -42,6 +42,8 @@ TOLD: dict[str, list[tuple[Event, ...]]] = {
     "user.role_changed": [(Event.ROLE_CHANGED,)],
     "user.renamed": [(Event.CHANGED,)],
     "user.locale_changed": [(Event.CHANGED,)],
+    "user.email_changed": [(Event.CHANGED,)],
+    "user.email_restored": [(Event.CHANGED,)],
     "user.profile_changed": [(Event.CHANGED,)],
     "user.attributes_changed": [(Event.CHANGED,)],
     "user.imported": [
@@ -58,6 +60,10 @@ TOLD: dict[str, list[tuple[Event, ...]]] = {
 # They change neither whether there is an account nor what it may do.
 NOT_TOLD = {
     "user.registered_again",
+    "user.email_change_requested",
+    "user.email_change_failed",
+    "user.email_change_mailed",
+    "user.way_back_mailed",
     "user.logged_in",
     "user.login_failed",
     "user.deletion_failed",

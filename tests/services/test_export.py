@@ -56,6 +56,7 @@ def test_everything_that_is_held_and_nothing_of_others(
     assert [(group.name, group.manager) for group in found.groups] == [("desk", True)]
     assert sorted(str(session.end_reason) for session in found.sessions) == ["None", "logged out"]
     assert found.known_networks == 1
+    assert found.known_devices == 1
     assert {(mail.kind, mail.status) for mail in found.mails} >= {
         ("activation", "sent"),
         ("password_reset", "sent"),

@@ -57,7 +57,7 @@ def _read_back(row: dict[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, cell in row.items():
         text = cell[1:] if cell.startswith("'") else cell
-        is_json = name in ("email_verified", "profile", "attributes", "groups")
+        is_json = name in ("email_verified", "must_change_password", "profile", "attributes", "groups")
         found[name] = None if not cell else json.loads(text) if is_json else text
     return found
 
@@ -91,6 +91,7 @@ def test_all_that_is_kept_of_an_account_is_in_it(several: Core) -> None:
         "role": "user",
         "status": "active",
         "password_hash": user.password_hash,
+        "must_change_password": False,
         "locale": "de",
         "profile": {"points": 1},
         "attributes": {"plan": "paid"},

@@ -43,6 +43,7 @@ from usersvc.errors import (
     InvalidCredentials,
     InvalidImport,
     InvalidLink,
+    PasswordChangeRequired,
 )
 from usersvc.security.passwords import hash_password
 from usersvc.services import admin, deletion, importing, registration, sessions, webhooks
@@ -128,6 +129,7 @@ def test_a_user_in_our_own_form_comes_in_as_he_was(keeping: Core, data: bytes) -
         assert getattr(user, name).isoformat().replace("+00:00", "Z") == ADA[name]
     account = admin.show(keeping, user_id=user.id, actor=OPERATOR)
     assert account.locale == "fr"
+    assert not user.must_change_password
     assert (account.profile, account.attributes) == ('{"points":1}', '{"plan":"paid"}')
     assert names_of(keeping) == ["desk"]
     logged_in(keeping)
@@ -141,6 +143,15 @@ def test_what_a_spreadsheet_would_take_for_a_formula_comes_back_as_it_was(core: 
     data = b"email,email_verified\n'+tag@example.org,true\n''quoted@example.org,true\no'neill@example.org,1\n"
     bring_in(core, data)
     assert _emails(core) == ["'quoted@example.org", "+tag@example.org", "o'neill@example.org"]
+
+
+@pytest.mark.sqlite
+def test_who_has_to_replace_a_password_has_to_afterwards(core: Core) -> None:
+    bring_in(
+        core, lines({**ADA, "must_change_password": True, "groups": [], "attributes": {}, "profile": {}})
+    )
+    with pytest.raises(PasswordChangeRequired):
+        logged_in(core, "u1@example.org")
 
 
 @pytest.mark.sqlite

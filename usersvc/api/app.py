@@ -16,10 +16,12 @@ from usersvc.api import (
     audit,
     deletion,
     docs,
+    email_change,
     errors,
     export,
     groups,
     health,
+    link_pages,
     login,
     me,
     metrics,
@@ -73,8 +75,9 @@ def create_app(core: Core, *, draining: Callable[[], bool] = lambda: False) -> A
 def _add_routes(app: FastAPI, *, with_docs: bool) -> None:
     """Each of the application's own: those of routers in it would be searched router by router."""
     modules = (
-        *(registration, login, sessions, audiences, passwords, me, export, deletion, admin, attributes),
-        *(groups, service_accounts, audit, oauth, well_known, health, metrics, pages),
+        *(registration, login, sessions, audiences, passwords, me, email_change, export, deletion),
+        *(admin, attributes, groups, service_accounts, audit, oauth, well_known, health, metrics),
+        *(pages, link_pages),
     )
     routes = [route for module in modules for route in module.router.routes]
     if with_docs:

@@ -33,7 +33,9 @@ from usersvc.errors import (
     InvalidCredentials,
     LoginLocked,
     Overloaded,
+    PasswordChangeRequired,
     TooManyAttempts,
+    WeakPassword,
 )
 from usersvc.security.hashing_pool import Observer
 
@@ -53,7 +55,9 @@ _OUTCOMES = (
     InvalidCredentials,
     LoginLocked,
     Overloaded,
+    PasswordChangeRequired,
     TooManyAttempts,
+    WeakPassword,
 )
 # From a read by key to what waits for a database that is busy.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from usersvc.api.schemas import Role, Status
+from usersvc.locales import Locale
 from usersvc.services import actor
 
 
@@ -19,6 +20,7 @@ class ExportedAccountOut(_Out):
     email: str
     email_verified_at: datetime | None
     username: str | None
+    locale: Locale | None
     role: Role
     status: Status
     created_at: datetime
@@ -29,7 +31,15 @@ class ExportedAccountOut(_Out):
     deactivated_at: datetime | None
     password_changed_at: datetime | None
     last_login_at: datetime | None
+    must_change_password: bool
     deletion_due_at: datetime | None
+
+
+class ExportedEmailChangeOut(_Out):
+    old_email: str | None = Field(description="null of one that was not confirmed.")
+    new_email: str
+    requested_at: datetime
+    confirmed_at: datetime | None
 
 
 class ExportedSessionOut(_Out):
@@ -74,6 +84,10 @@ class ExportOut(_Out):
     attributes: dict[str, Any]
     groups: list[ExportedGroupOut]
     sessions: list[ExportedSessionOut] = Field(description="The ended ones too, as long as they are kept.")
+    email_changes: list[ExportedEmailChangeOut] = Field(
+        description="As long as they can be confirmed or undone."
+    )
+    known_devices: int = Field(description="From how many devices you logged in; which, is not kept.")
     known_networks: int = Field(description="From how many networks you logged in; which, is not kept.")
     mails: list[ExportedMailOut]
     audit: list[ExportedEntryOut] = Field(description="What you did, and what was done to your account.")

@@ -31,21 +31,21 @@ async def show_activate(request: Request, token: str = "") -> Response:
     try:
         needs_password = await run(request, _needs_password, on="hashing", token=token)
     except InvalidLink as error:
-        return _failed(error)
+        return failed(error)
     return _activation_form(request, token, needs_password=needs_password)
 
 
 @router.post("/activate")
 async def activate(request: Request) -> Response:
-    form = await _form_fields(request)
+    form = await form_fields(request)
     token, password = form.get("token", ""), form.get("password") or None
     try:
         account = await run(request, registration.activate, on="hashing", token=token, password=password)
     except (PasswordRequired, WeakPassword) as error:
         return _activation_form(request, token, needs_password=True, error=error)
     except DomainError as error:
-        return _failed(error)
-    return _page("activated.html", email=account.email)
+        return failed(error)
+    return page("activated.html", email=account.email)
 
 
 @router.get("/reset-password")
@@ -53,13 +53,13 @@ async def show_reset_password(request: Request, token: str = "") -> Response:
     try:
         invited = await run(request, passwords.accepts_invitation, token=token)
     except InvalidLink as error:
-        return _failed(error)
+        return failed(error)
     return _password_form(request, "reset_password.html", token, invited=invited)
 
 
 @router.post("/reset-password")
 async def reset_password(request: Request) -> Response:
-    form = await _form_fields(request)
+    form = await form_fields(request)
     token, password = form.get("token", ""), form.get("password", "")
     try:
         invited = await run(request, passwords.accepts_invitation, token=token)
@@ -67,8 +67,8 @@ async def reset_password(request: Request) -> Response:
     except WeakPassword as error:
         return _password_form(request, "reset_password.html", token, error, invited=invited)
     except DomainError as error:
-        return _failed(error)
-    return _page("password_set.html", invited=invited)
+        return failed(error)
+    return page("password_set.html", invited=invited)
 
 
 def _needs_password(core: Core, *, token: str, actor: Actor) -> bool:
@@ -84,7 +84,7 @@ def _activation_form(
 def _password_form(
     request: Request, template: str, token: str, error: DomainError | None = None, **values: Any
 ) -> Response:
-    return _page(
+    return page(
         template,
         STATUS[error.kind] if error else 200,
         token=token,
@@ -94,18 +94,18 @@ def _password_form(
     )
 
 
-def _failed(error: DomainError) -> Response:
-    response = _page("failed.html", STATUS[error.kind], error=str(error), retry_after=error.retry_after)
+def failed(error: DomainError) -> Response:
+    response = page("failed.html", STATUS[error.kind], error=str(error), retry_after=error.retry_after)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 
-def _page(template: str, status: int = 200, **values: Any) -> Response:
+def page(template: str, status: int = 200, **values: Any) -> Response:
     return HTMLResponse(_templates.get_template(template).render(values), status, dict(_HEADERS))
 
 
-async def _form_fields(request: Request) -> dict[str, str]:
+async def form_fields(request: Request) -> dict[str, str]:
     """The first value of each field of an urlencoded form; empty for anything else, and for no text."""
     try:
         return {name: values[0] for name, values in (await read_form(request)).items()}

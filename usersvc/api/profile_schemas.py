@@ -52,7 +52,22 @@ class FullUserOut(UserOut):
     attributes: dict[str, Any] = Field(description="What administrators keep about the user.")
 
 
-def answer_user(account: FullAccount) -> Response:
+class WatchedUserOut(FullUserOut):
+    """As administrators see it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{**USER_EXAMPLE, "profile": {}, "attributes": {}, "must_change_password": False}]
+        }
+    )
+
+    must_change_password: bool = Field(
+        description="Whether an operator set the password, so that it opens no session before it is replaced."
+    )
+
+
+def answer_user(account: FullAccount, **more: bool) -> Response:
     """The user, with profile and attributes: stored as JSON, so not parsed to be written again."""
     user = UserOut.of(account).model_dump_json()
-    return enveloped(f'{user[:-1]},"profile":{account.profile},"attributes":{account.attributes}}}')
+    others = "".join(f',"{name}":{str(value).lower()}' for name, value in more.items())
+    return enveloped(f'{user[:-1]},"profile":{account.profile},"attributes":{account.attributes}{others}}}')

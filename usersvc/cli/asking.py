@@ -1,6 +1,7 @@
 """Questions at the terminal. Ctrl+C is an answer too: nothing is changed, and the terminal is as it was."""
 
 import signal
+import sys
 
 import typer
 
@@ -20,3 +21,14 @@ def ask_new_password(*, err: bool = False) -> str:
             "Password", hide_input=True, confirmation_prompt="Repeat password", err=err
         )
     return password
+
+
+def ask_password(from_stdin: bool, *, err: bool = False) -> str:
+    """A new password, out of the first line of standard input or from whoever sits there."""
+    if sys.stdin is None:
+        raise typer.BadParameter("Standard input is closed.")
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("There is no terminal to ask on: use --password-stdin.")
+    return ask_new_password(err=err)

@@ -65,6 +65,18 @@ COMMANDS = [
     ),
     Listed("unlock", "admin", "Users", "Open a login that was locked after too many failures."),
     Listed("reset-password", "passwords", "Users", "Mail a link that resets the password."),
+    Listed(
+        "set-password",
+        "passwords",
+        "Users",
+        "Set a user's password, which the user has to replace before logging in.",
+    ),
+    Listed(
+        "change-email",
+        "email_change",
+        "Users",
+        "Change a user's address, once a mailed link is opened there.",
+    ),
     Listed("sessions", "sessions", "Users", "List where a user is logged in."),
     Listed(
         "revoke-sessions",

@@ -4,9 +4,38 @@ from typing import Annotated
 
 import typer
 
+from usersvc.cli.asking import ask_password
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, Who, print_done, shown
-from usersvc.services import accounts, passwords
+from usersvc.cli.users import document
+from usersvc.services import accounts, password_change, passwords
+
+
+def set_password(
+    ctx: typer.Context,
+    user: Who,
+    password_stdin: Annotated[
+        bool,
+        typer.Option("--password-stdin", help="Read the password from the first line of standard input."),
+    ] = False,
+    no_must_change: Annotated[
+        bool, typer.Option("--no-must-change", help="Let the user in with it, and keep it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Set a user's password, which the user has to replace before logging in. Every session ends.
+
+    Where mail works, reset-password is better: then nobody else knows the password.
+    """
+    with opened(ctx) as core:
+        account = accounts.find(core, name=user, actor=operator())
+        password = ask_password(password_stdin, err=as_json)
+        password_change.set_for(
+            core, user_id=account.id, password=password, must_change=not no_must_change, actor=operator()
+        )
+        now = document(core, account.id) if as_json else None
+    rest = "" if no_must_change else " It opens no session before it is replaced."
+    print_done(now, f"The password of {account.email} is set.{rest}")
 
 
 def reset_password(

@@ -1,13 +1,12 @@
 """Accounts from the shell."""
 
 import json
-import sys
 from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
-from usersvc.cli.asking import ask_new_password, require_yes
+from usersvc.cli.asking import ask_password, require_yes
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, Who, print_done, print_json, print_table, shown
 from usersvc.core import Core
@@ -49,7 +48,7 @@ def create_admin(  # noqa: PLR0917 - each is an option of its own
         if plan.existing and not yes:
             _require_an_answer(password_stdin)
             require_yes(f"Make {plan.email} ({plan.existing.status}) an administrator?", err=as_json)
-        password = _ask_password(password_stdin, err=as_json) if plan.needs_password else None
+        password = ask_password(password_stdin, err=as_json) if plan.needs_password else None
         made = first_admin.create_admin(
             core, email=email, password=password, username=username, actor=operator()
         )
@@ -118,13 +117,3 @@ def _require_an_answer(from_stdin: bool) -> None:
     """A line meant as the password must not be taken for the answer."""
     if from_stdin:
         raise typer.BadParameter("This address has an account that awaits activation: add --yes.")
-
-
-def _ask_password(from_stdin: bool, *, err: bool) -> str:
-    if sys.stdin is None:
-        raise typer.BadParameter("Standard input is closed.")
-    if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
-    if not sys.stdin.isatty():
-        raise typer.BadParameter("There is no terminal to ask on: use --password-stdin.")
-    return ask_new_password(err=err)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    false,
     text,
 )
 
@@ -61,6 +62,7 @@ users = Table(
     # A tag of locales.py; none is the one of the settings.
     Column("locale", String(35)),
     Column("deletion_due_at", UtcDateTime),
+    Column("must_change_password", Boolean, nullable=False, server_default=false()),  # an operator knows it
     _one_of("role", "user", "moderator", "admin"),
     _one_of("status", "pending", "invited", "active", "deactivated"),
     Index("uq_users_email_key", "email_key", unique=True),
@@ -133,18 +135,42 @@ link_tokens = Table(
     Column("expires_at", UtcDateTime, nullable=False),
     Column("used_at", UtcDateTime),
     Column("revoked_at", UtcDateTime),
-    _one_of("purpose", "activation", "invitation", "reset"),
+    Column("subject_id", Uuid),  # a change of address, or a session
+    _one_of("purpose", "activation", "invitation", "reset", "email_change", "email_revert", "login_revoke"),
     Index("uq_link_tokens_digest", "digest", unique=True),
     Index(
         "uq_link_tokens_user_id_purpose",
         "user_id",
         "purpose",
         unique=True,
-        sqlite_where=text("used_at IS NULL AND revoked_at IS NULL"),
+        sqlite_where=text(  # of the others there is one for each change of address or session
+            "used_at IS NULL AND revoked_at IS NULL "
+            "AND purpose <> 'email_revert' AND purpose <> 'login_revoke'"
+        ),
     ),
     Index("ix_link_tokens_user_id", "user_id"),
     Index("ix_link_tokens_key_id", "key_id"),
     Index("ix_link_tokens_expires_at", "expires_at"),
+)
+
+email_changes = Table(
+    "email_changes",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("new_email", String(320), nullable=False),
+    Column("new_email_key", key_type(320), nullable=False),
+    Column("session_id", Uuid),  # of who asked; none of an operator
+    Column("requested_at", UtcDateTime, nullable=False),
+    Column("old_email", String(320)),
+    Column("old_email_key", key_type(320)),
+    Column("confirmed_at", UtcDateTime),
+    # Until when it can be confirmed; then, until when it can be undone and nobody else gets the old address.
+    Column("expires_at", UtcDateTime, nullable=False),
+    CheckConstraint("(confirmed_at IS NULL) = (old_email_key IS NULL)", name="old_email_key"),
+    Index("ix_email_changes_user_id", "user_id"),
+    Index("ix_email_changes_old_email_key", "old_email_key"),
+    Index("ix_email_changes_expires_at", "expires_at"),
 )
 
 groups = Table(
@@ -313,6 +339,15 @@ logins_from = Table(
     Column("network_digest", LargeBinary(32), primary_key=True),
     Column("last_at", UtcDateTime, nullable=False),
     Index("ix_logins_from_last_at", "last_at"),
+)
+
+known_devices = Table(
+    "known_devices",
+    metadata,
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("device_digest", LargeBinary(32), primary_key=True),
+    Column("last_at", UtcDateTime, nullable=False),
+    Index("ix_known_devices_last_at", "last_at"),
 )
 
 jobs = Table(

@@ -20,5 +20,9 @@ SAMPLES: dict[str, dict[str, str]] = {
     "deletion_scheduled": _HOST | {"due_at": "2030-01-15 10:00 UTC"},
     "deletion_cancelled": _HOST,
     "account_erased": _HOST,
+    "email_change": _LINK,
+    "email_changed": _LINK | {"new_address": "a***@example.org"},
+    "new_login": _LINK
+    | {"device": "Firefox on Linux", "ip": "192.0.2.1", "logged_in_at": "2030-01-01 10:00 UTC"},
     "test": _HOST,
 }

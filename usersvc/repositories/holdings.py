@@ -4,13 +4,15 @@ from uuid import UUID
 
 from sqlalchemy import Connection, and_, func, select
 
-from usersvc.db.models import audit, logins_from, outbox, sessions
+from usersvc.db.models import audit, email_changes, known_devices, logins_from, outbox, sessions
 from usersvc.repositories.audit import AuditEntry
+from usersvc.repositories.email_changes import EmailChange
 from usersvc.repositories.outbox import OutboxMail
 from usersvc.repositories.sessions import Session
 
 _SESSIONS = select(*[sessions.c[name] for name in Session.__dataclass_fields__])
 _MAILS = select(*[outbox.c[name] for name in OutboxMail.__dataclass_fields__])
+_CHANGES = select(*[email_changes.c[name] for name in EmailChange.__dataclass_fields__])
 _ENTRIES = select(*[audit.c[name] for name in AuditEntry.__dataclass_fields__])
 
 
@@ -44,6 +46,15 @@ class Holdings:
             for row in self._connection.execute(found):
                 both[row[0]] = AuditEntry(*row)
         return [both[entry_id] for entry_id in sorted(both, reverse=True)][:limit]
+
+    def email_changes(self, user_id: UUID, *, limit: int | None) -> list[EmailChange]:
+        columns = email_changes.c
+        found = _CHANGES.where(columns.user_id == user_id).order_by(columns.id.desc()).limit(limit)
+        return [EmailChange(*row) for row in self._connection.execute(found)]
+
+    def count_devices(self, user_id: UUID) -> int:
+        counted = select(func.count()).where(known_devices.c.user_id == user_id)
+        return self._connection.execute(counted).scalar_one()
 
     def count_networks(self, user_id: UUID) -> int:
         counted = select(func.count()).where(logins_from.c.user_id == user_id)

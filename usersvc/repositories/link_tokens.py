@@ -23,10 +23,15 @@ class LinkToken:
     expires_at: datetime
     used_at: datetime | None = None
     revoked_at: datetime | None = None
+    subject_id: UUID | None = None
+    """What it is about beside the account: a change of address, a session."""
 
     def lives(self, at: datetime) -> bool:
         return self.used_at is None and self.revoked_at is None and self.expires_at > at
 
+
+# A thief of the account could end these otherwise by what he changes; one account may have several.
+LASTING = ("email_revert", "login_revoke")
 
 _COLUMNS = [link_tokens.c[name] for name in LinkToken.__dataclass_fields__]
 # Built once: to build them took longer than to run them. An UPDATE sets the columns that its values name.
@@ -43,8 +48,12 @@ _INSERT = insert(link_tokens)
 _USE = update(link_tokens).where(
     link_tokens.c.id == bindparam("b_id"), *_IS_OPEN, link_tokens.c.expires_at > bindparam("b_at")
 )
-_REVOKE_ALL = update(link_tokens).where(_OF_USER, *_IS_OPEN)
-_REVOKE_FOR_PURPOSE = _REVOKE_ALL.where(_FOR_PURPOSE)
+_ANY_OF_USER = update(link_tokens).where(_OF_USER, *_IS_OPEN)
+_REVOKE_ALL = _ANY_OF_USER.where(link_tokens.c.purpose.not_in(LASTING))
+_REVOKE_FOR_PURPOSE = _ANY_OF_USER.where(_FOR_PURPOSE)
+_ABOUT = link_tokens.c.subject_id == bindparam("b_subject_id")
+_OPEN_ABOUT = _OPEN.where(_ABOUT)
+_REVOKE_ABOUT = _ANY_OF_USER.where(_ABOUT)
 
 
 class LinkTokens:
@@ -62,6 +71,15 @@ class LinkTokens:
         found = self._one(_OPEN, b_user_id=user_id, b_purpose=purpose)
         return found if found and found.lives(at) else None
 
+    def about(self, user_id: UUID, purpose: str, subject_id: UUID, *, at: datetime) -> LinkToken | None:
+        """The living one that is about this."""
+        found = self._one(_OPEN_ABOUT, b_user_id=user_id, b_purpose=purpose, b_subject_id=subject_id)
+        return found if found and found.lives(at) else None
+
+    def revoke_about(self, user_id: UUID, subject_id: UUID, *, at: datetime) -> None:
+        values = {"b_user_id": user_id, "b_subject_id": subject_id, "revoked_at": at}
+        self._connection.execute(_REVOKE_ABOUT, values)
+
     def insert(self, token: LinkToken) -> None:
         self._connection.execute(_INSERT, vars(token))
 
@@ -70,7 +88,7 @@ class LinkTokens:
         return self._connection.execute(_USE, {"b_id": token_id, "b_at": at, "used_at": at}).rowcount == 1
 
     def revoke_all(self, user_id: UUID, *, at: datetime, purpose: str | None = None) -> int:
-        """Kill the links of a user that were not used, all of them or those of one purpose."""
+        """Kill the links of a user that were not used: all but the lasting ones, or those of one purpose."""
         values: dict[str, Any] = {"b_user_id": user_id, "revoked_at": at}
         if purpose:
             return self._connection.execute(_REVOKE_FOR_PURPOSE, {"b_purpose": purpose, **values}).rowcount

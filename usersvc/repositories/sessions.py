@@ -85,6 +85,7 @@ _ANY_END = update(sessions).where(_IS_OPEN)
 _END = _ANY_END.where(_IS_IT)
 _END_ONE_OF = _ANY_END.where(_IS_IT, *_OF_USER)
 _END_ALL = _ANY_END.where(*_OF_USER)
+_END_ALL_BUT = _END_ALL.where(sessions.c.id != bindparam("b_session_id"))
 _SURPLUS = _LIVING.with_only_columns(sessions.c.id).offset(bindparam("b_keep"))
 _END_BEYOND = _ANY_END.where(sessions.c.id.in_(_SURPLUS))
 
@@ -126,6 +127,10 @@ class Sessions:
     def end_all(self, user_id: UUID, reason: str, *, at: datetime) -> int:
         """Only what lives still counts; the rest ended by itself."""
         return self._end(_END_ALL, reason, at, b_user_id=user_id, b_at=at)
+
+    def end_all_but(self, user_id: UUID, session_id: UUID, reason: str, *, at: datetime) -> int:
+        """As `end_all`, but for this one."""
+        return self._end(_END_ALL_BUT, reason, at, b_user_id=user_id, b_session_id=session_id, b_at=at)
 
     def end_all_of_all(self, reason: str, *, at: datetime) -> int:
         """Everybody's."""

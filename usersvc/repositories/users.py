@@ -12,6 +12,7 @@ from sqlalchemy import (
     Executable,
     and_,
     bindparam,
+    delete,
     func,
     literal_column,
     or_,
@@ -23,6 +24,7 @@ from sqlalchemy.exc import IntegrityError
 from usersvc.db.models import link_tokens, users
 from usersvc.db.types import insert_if_absent
 from usersvc.errors import UsernameTaken
+from usersvc.repositories.email_changes import EmailChanges
 from usersvc.repositories.purging import delete_some
 
 
@@ -46,6 +48,7 @@ class User:
     created_at: datetime
     updated_at: datetime
     deletion_due_at: datetime | None = None
+    must_change_password: bool = False
 
 
 COLUMNS = [users.c[name] for name in User.__dataclass_fields__]
@@ -61,6 +64,10 @@ _UPDATE = update(users).where(users.c.id == bindparam("b_id"))
 _LOG_IN = _UPDATE.where(
     users.c.password_hash == bindparam("b_verified_hash"), users.c.status == "active"
 ).returning(*COLUMNS)
+
+
+class _ReservedError(Exception):
+    """The address can still come back to an account that had it."""
 
 
 class Users:
@@ -97,11 +104,19 @@ class Users:
         return self._connection.execute(found).first() is not None
 
     def insert(self, user: User) -> bool:
-        """False where the address is taken. Raises UsernameTaken, the transaction goes on."""
+        """False where the address is taken, or can still come back to another account that had it.
+
+        Raises UsernameTaken, the transaction goes on.
+        """
         values = {**vars(user), "username_key": user.username}
         try:
             with self._connection.begin_nested():
-                return insert_if_absent(self._connection, users, values, on=["email_key"])
+                inserted = insert_if_absent(self._connection, users, values, on=["email_key"])
+                # Also where nothing was inserted, so that both take as long.
+                self._require_unreserved(user.id, user.email_key, at=user.created_at)
+                return inserted
+        except _ReservedError:
+            return False
         except IntegrityError:
             if self._is_free(user.username):
                 raise
@@ -208,9 +223,22 @@ class Users:
         which = {"b_id": user_id, "b_verified_hash": verified_hash}
         return self._one(_LOG_IN, **which, **values)
 
-    def set_password(self, user: User, password_hash: str, *, verifies_email: bool, at: datetime) -> bool:
+    def set_password(
+        self,
+        user: User,
+        password_hash: str,
+        *,
+        verifies_email: bool,
+        must_change: bool = False,
+        at: datetime,
+    ) -> bool:
         """False where the account is not active any more, or its password is not that of `user`."""
-        values: dict[str, Any] = {"password_hash": password_hash, "password_changed_at": at, "updated_at": at}
+        values: dict[str, Any] = {
+            "password_hash": password_hash,
+            "must_change_password": must_change,
+            "password_changed_at": at,
+            "updated_at": at,
+        }
         if verifies_email and user.email_verified_at is None:
             values["email_verified_at"] = at
         statement = (
@@ -234,6 +262,41 @@ class Users:
 
     def set_locale(self, user_id: UUID, locale: str, *, at: datetime) -> None:
         self._update(user_id, locale=locale, updated_at=at)
+
+    def set_email(self, user_id: UUID, email: str, email_key: str, *, at: datetime) -> bool:
+        """Give the account an address that its mailbox has confirmed. False where it is taken or reserved."""
+        values = {"email": email, "email_key": email_key, "email_verified_at": at, "updated_at": at}
+        try:
+            with self._connection.begin_nested():
+                self._update(user_id, **values)
+                self._require_unreserved(user_id, email_key, at=at)
+                return True
+        except (IntegrityError, _ReservedError):
+            return False
+
+    def _require_unreserved(self, user_id: UUID, email_key: str, *, at: datetime) -> None:
+        """Raises where the address is another account's to have back; what was written is to be undone then.
+
+        Asked after the write: whoever gave the address up has committed the way back by then.
+        """
+        if EmailChanges(self._connection).reserving_for_another(email_key, user_id, at=at):
+            raise _ReservedError
+
+    def delete_pending(self, user_id: UUID) -> bool:
+        """Delete an account that a stranger registered and nobody ever activated. False for any other."""
+        theirs = (
+            users.c.status == "pending",
+            users.c.role == "user",
+            users.c.invited_at.is_(None),
+        )
+        statement = delete(users).where(users.c.id == user_id, *theirs)
+        return self._connection.execute(statement).rowcount == 1
+
+    def void_password(self, user_id: UUID, *, at: datetime) -> None:
+        """Nobody logs in before the password is reset by mail."""
+        self._update(
+            user_id, password_hash=None, must_change_password=False, password_changed_at=at, updated_at=at
+        )
 
     def set_role(self, user_id: UUID, role: str, *, at: datetime) -> None:
         self._update(user_id, role=role, updated_at=at)

@@ -32,7 +32,8 @@ def erase(core: Core, tx: Tx, user: User, actor: Actor, *, first: datetime | Non
     `first`: when it was erased before it came back. The row goes as a whole, so that nothing can take what
     would be left of it for a person. The owner gets a last mail, which leaves the outbox when it is sent.
     """
-    message_ids = tx.erasures.delete_mails(user.id, user.email, user.email_key)
+    left = [change.old_email for change in tx.holdings.email_changes(user.id, limit=None) if change.old_email]
+    message_ids = tx.erasures.delete_mails(user.id, user.email, user.email_key, *left)
     _limits.forget(core, tx, user.id, user.email_key)
     attempts.forget(core, tx, user)
     tx.erasures.delete_user(user.id)

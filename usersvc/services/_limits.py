@@ -17,7 +17,9 @@ from usersvc.services.actor import Actor
 _BY_STRANGERS = frozenset({"activation", "already_registered"})
 _MAILS_COUNTED = ("activation", "invitation", "password_reset", "already_registered")
 
-Asking = Literal["register", "forgot", "resend", "activate", "reset", "refresh"]
+Asking = Literal[
+    "register", "forgot", "resend", "activate", "reset", "refresh", "confirm", "restore", "end session"
+]
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,29 @@ def require_change(core: Core, tx: Tx, user_id: UUID) -> None:
     allowed_at = Limit("change", key_of(core, "change", user_id.hex), rule).take(tx)
     if allowed_at:
         raise too_many(allowed_at, tx.now)
+
+
+def require_new_address(core: Core, tx: Tx, user_id: UUID) -> None:
+    """Count an address that an account asks to get. Raises TooManyAttempts, then nothing was counted.
+
+    Each gets a mail, which this account could send to anybody.
+    """
+    limits = core.settings.throttle
+    if not limits.enabled:
+        return
+    rule = PerWindow(limits.mails_per_hour, timedelta(hours=1))
+    allowed_at = Limit("new address", key_of(core, "new address", user_id.hex), rule).take(tx)
+    if allowed_at:
+        raise too_many(allowed_at, tx.now)
+
+
+def may_alert(core: Core, tx: Tx, user_id: UUID) -> bool:
+    """Count an alert of a login; False over the hour's limit. No pause: the next may be the thief's."""
+    limits = core.settings.throttle
+    if not limits.enabled:
+        return True
+    rule = PerWindow(limits.mails_per_hour, timedelta(hours=1))
+    return Limit("login alert", key_of(core, "login alert", user_id.hex), rule).take(tx) is None
 
 
 def may_ask_for_mail(core: Core, tx: Tx, actor: Actor) -> bool:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from usersvc import logs
 from usersvc.core import Core, Tx
-from usersvc.repositories.link_tokens import LinkToken
+from usersvc.repositories.link_tokens import LASTING, LinkToken
 from usersvc.repositories.outbox import OutboxMail
 from usersvc.repositories.users import User
 from usersvc.security.keys import Use
@@ -64,7 +64,7 @@ def message_id(core: Core, kind: str, mail_id: UUID) -> str:
 def queue_activation_mail(core: Core, tx: Tx, user: User) -> None:
     """Mail a fresh activation link; the older ones die with this transaction."""
     lifetime = timedelta(hours=core.settings.registration.activation_hours)
-    token = _issue_link(core, tx, user, "activation", lifetime)
+    token = issue_link(core, tx, user, "activation", lifetime)
     queue_mail(core, tx, "activation", address=user.email, user_id=user.id, link_token_id=token.id)
 
 
@@ -72,7 +72,7 @@ def reset_link(core: Core, tx: Tx, user: User) -> LinkToken:
     """The reset link of this user that lives, or a new one."""
     lifetime = timedelta(minutes=core.settings.registration.reset_minutes)
     living = tx.link_tokens.living(user.id, "reset", at=tx.now)
-    return living or _issue_link(core, tx, user, "reset", lifetime)
+    return living or issue_link(core, tx, user, "reset", lifetime)
 
 
 def repeats_link(tx: Tx, user: User, purpose: str) -> bool:
@@ -105,7 +105,7 @@ def invitation_link(core: Core, tx: Tx, user: User) -> LinkToken:
     """The invitation link of this user that lives, or a new one."""
     lifetime = timedelta(hours=core.settings.registration.invitation_hours)
     living = tx.link_tokens.living(user.id, "invitation", at=tx.now)
-    return living or _issue_link(core, tx, user, "invitation", lifetime)
+    return living or issue_link(core, tx, user, "invitation", lifetime)
 
 
 def link_address(core: Core, token: LinkToken) -> str:
@@ -115,6 +115,9 @@ def link_address(core: Core, token: LinkToken) -> str:
         "activation": (settings.activate_link, "activate"),
         "invitation": (settings.invitation_link, "reset-password"),
         "reset": (settings.reset_link, "reset-password"),
+        "email_change": (settings.email_change_link, "confirm-email"),
+        "email_revert": (settings.email_revert_link, "restore-email"),
+        "login_revoke": (settings.login_revoke_link, "end-session"),
     }
     own, page = pages[token.purpose]
     secret = link_secret(core, token)
@@ -129,9 +132,12 @@ def link_secret(core: Core, token: LinkToken) -> str | None:
     return _link_secret(key.private, token.purpose, token.id, token.nonce) if key else None
 
 
-def _issue_link(core: Core, tx: Tx, user: User, purpose: str, lifetime: timedelta) -> LinkToken:
-    """A new link for this purpose; an older one is dead."""
-    tx.link_tokens.revoke_all(user.id, at=tx.now, purpose=purpose)
+def issue_link(
+    core: Core, tx: Tx, user: User, purpose: str, lifetime: timedelta, *, subject_id: UUID | None = None
+) -> LinkToken:
+    """A new link for this purpose; an older one is dead, unless it is of those that last."""
+    if purpose not in LASTING:
+        tx.link_tokens.revoke_all(user.id, at=tx.now, purpose=purpose)
     key = core.key_ring.current(Use.LINK, tx.now)
     token_id, nonce = new_id(tx.now), os.urandom(16)
     token = LinkToken(
@@ -143,6 +149,7 @@ def _issue_link(core: Core, tx: Tx, user: User, purpose: str, lifetime: timedelt
         digest=digest(_link_secret(key.private, purpose, token_id, nonce)),
         created_at=tx.now,
         expires_at=tx.now + lifetime,
+        subject_id=subject_id,
     )
     tx.link_tokens.insert(token)
     return token

@@ -83,6 +83,13 @@ class FullAccount(Account):
         )
 
 
+@dataclass(frozen=True)
+class WatchedAccount(FullAccount):
+    """With what administrators see besides."""
+
+    must_change_password: bool
+
+
 def find(core: Core, *, name: str, actor: Actor) -> Account:
     """The account with this id, e-mail address or username. Raises UserNotFound, Forbidden."""
     with core.read() as tx:

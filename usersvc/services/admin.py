@@ -11,19 +11,19 @@ from usersvc.errors import LastAdmin, NoLongerMatches, NotActive, OwnAccount, Us
 from usersvc.repositories.directory import Filters
 from usersvc.repositories.users import User
 from usersvc.services import _events, _mails, authorization
-from usersvc.services.accounts import Account, FullAccount, whole
+from usersvc.services.accounts import Account, WatchedAccount, whole
 from usersvc.services.actor import PERMISSIONS, Actor
 from usersvc.webhooks.events import Event
 
 
-def show(core: Core, *, user_id: UUID, actor: Actor) -> FullAccount:
+def show(core: Core, *, user_id: UUID, actor: Actor) -> WatchedAccount:
     """Raises Forbidden, UserNotFound."""
     with core.read() as tx:
         authorization.require(tx, actor, "users:read")
         user = tx.users.by_id(user_id)
         if user is None:
             raise UserNotFound
-        return whole(tx, user)
+        return WatchedAccount(**vars(whole(tx, user)), must_change_password=user.must_change_password)
 
 
 @retried

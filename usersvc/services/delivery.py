@@ -19,8 +19,9 @@ from usersvc.core import Core, Tx, retried
 from usersvc.errors import DomainError, MailNotSent
 from usersvc.locales import Locale, known
 from usersvc.mail.errors import LoginRefused, MailRefused
+from usersvc.repositories.email_changes import EmailChange
 from usersvc.repositories.outbox import OutboxMail
-from usersvc.services import _limits, _mails
+from usersvc.services import _email_change, _limits, _mails
 from usersvc.services._leases import LEASE, patiently, pause
 from usersvc.services.actor import Actor
 
@@ -229,6 +230,8 @@ def _resend_activation(core: Core, tx: Tx, request: OutboxMail) -> bool:
 def _forgot_password(core: Core, tx: Tx, request: OutboxMail) -> bool:
     """A reset link for an active account; who never activated his gets the link that does instead."""
     user = tx.users.hold_by_email_key(request.address)
+    if user is None and (change := tx.email_changes.reserving(request.address, at=tx.now)):
+        return _mail_way_back(core, tx, request, change)
     if user is None or user.status != "active":
         return _resend_activation(core, tx, request)
     repeats_link = _mails.repeats_link(tx, user, "reset")
@@ -239,8 +242,26 @@ def _forgot_password(core: Core, tx: Tx, request: OutboxMail) -> bool:
     return True
 
 
+def _mail_way_back(core: Core, tx: Tx, request: OutboxMail, change: EmailChange) -> bool:
+    """Whose address was changed, by a thief perhaps, hears once more how to get it back."""
+    if not _email_change.mail_way_back(core, tx, change):
+        return False
+    tx.audit(_job(request), "user.way_back_mailed", target=change.user_id, asked_for=request.kind)
+    return True
+
+
+def _change_email(core: Core, tx: Tx, request: OutboxMail) -> bool:
+    return _email_change.resolve(core, tx, request, _job(request))
+
+
 _QUEUE = {"activation": _mails.queue_activation_mail, "invitation": _mails.queue_invitation_mail}
-_REQUESTS = {"resend_activation": _resend_activation, "forgot_password": _forgot_password}
 # Its row has the address of an account that was erased.
 _NOT_KEPT = frozenset({"account_erased"})
-_WITH_LINK = frozenset({"activation", "invitation", "activated", "password_reset"})
+_REQUESTS = {
+    "resend_activation": _resend_activation,
+    "forgot_password": _forgot_password,
+    _email_change.REQUEST: _change_email,
+}
+_WITH_LINK = frozenset(
+    {"activation", "invitation", "activated", "password_reset", "email_change", "email_changed", "new_login"}
+)

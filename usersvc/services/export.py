@@ -26,6 +26,7 @@ class ExportedAccount:
     email: str
     email_verified_at: datetime | None
     username: str | None
+    locale: str | None
     role: str
     status: str
     created_at: datetime
@@ -36,7 +37,17 @@ class ExportedAccount:
     deactivated_at: datetime | None
     password_changed_at: datetime | None
     last_login_at: datetime | None
+    must_change_password: bool
     deletion_due_at: datetime | None
+
+
+@dataclass(frozen=True)
+class ExportedEmailChange:
+    old_email: str | None
+    """None of one that was not confirmed."""
+    new_email: str
+    requested_at: datetime
+    confirmed_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,11 @@ class Export:
     profile: dict[str, Any]
     attributes: dict[str, Any]
     groups: list[ExportedGroup]
+    email_changes: list[ExportedEmailChange]
+    """As long as they can be confirmed or undone."""
     sessions: list[ExportedSession]
+    known_devices: int
+    """As known_networks."""
     known_networks: int
     """From so many the account has logged in; which, is kept as digests."""
     mails: list[ExportedMail]
@@ -154,6 +169,13 @@ def _export(tx: Tx, user: User, most: int | None) -> Export:
         profile=json.loads(kept.profile or "{}"),
         attributes=json.loads(kept.attributes or "{}"),
         groups=[ExportedGroup(group.name, manager) for group, manager in tx.memberships.of(user.id)],
+        email_changes=[
+            ExportedEmailChange(
+                **{name: getattr(change, name) for name in ExportedEmailChange.__annotations__}
+            )
+            for change in newest(lambda limit: tx.holdings.email_changes(user.id, limit=limit))
+        ],
+        known_devices=tx.holdings.count_devices(user.id),
         sessions=[
             ExportedSession(
                 session.id,

@@ -50,6 +50,7 @@ FIELDS: dict[str, Callable[[Exported], Any]] = {
     "role": _column("role"),
     "status": _column("status"),
     "password_hash": _column(_HASH),
+    "must_change_password": _column("must_change_password"),
     "locale": _column("locale"),
     "profile": _object("profile"),
     "attributes": _object("attributes"),

@@ -12,10 +12,11 @@ from usersvc.errors import (
     InvalidEmail,
     KeepWrites,
     Overloaded,
+    PasswordChangeRequired,
     UserNotFound,
 )
 from usersvc.repositories.users import User
-from usersvc.services import _deletion, _steps, attempts, authorization
+from usersvc.services import _deletion, _login_alerts, _steps, attempts, authorization
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email
 from usersvc.services.sessions import TokenPair, mint
@@ -27,9 +28,22 @@ def log_in(core: Core, *, email: str, password: str, actor: Actor) -> TokenPair:
     """Open a session. One bcrypt, whether the address is known or not.
 
     Raises InvalidCredentials, the same for an unknown address, a wrong password and an account that
-    is not activated; AccountDeactivated, only after the right password; TooManyAttempts, LoginLocked,
-    Overloaded.
+    is not activated; AccountDeactivated and PasswordChangeRequired, only after the right password;
+    TooManyAttempts, LoginLocked, Overloaded.
     """
+    attempt, user, known_hash = verify(core, email=email, password=password, actor=actor)
+    if user.must_change_password:
+        attempts.fail(core, attempt, PasswordChangeRequired(), action=_FAILED)
+    password_hash = known_hash
+    if core.hasher.needs_rehash(known_hash):
+        # A right password is not refused because there is no time to store it better.
+        with suppress(Overloaded):
+            password_hash = core.hasher.hash(password, client=actor.network, turn=attempt.turn)
+    return _enter(core, attempt, user, known_hash=known_hash, password_hash=password_hash, actor=actor)
+
+
+def verify(core: Core, *, email: str, password: str, actor: Actor) -> tuple[attempts.Attempt, User, str]:
+    """Whose password this is, and the hash that it was verified against. Raises as `log_in` does."""
     attempt = attempts.admit(core, email_key=_key_of(core, email), actor=actor)
     matches = attempts.verify(core, attempt, password=password)
     user = attempt.user
@@ -38,12 +52,7 @@ def log_in(core: Core, *, email: str, password: str, actor: Actor) -> TokenPair:
         attempts.fail(core, attempt, InvalidCredentials(), action=_FAILED)
     if user.status != "active":
         attempts.fail(core, attempt, _not_active(core, user), action=_FAILED)
-    password_hash = known_hash
-    if core.hasher.needs_rehash(known_hash):
-        # A right password is not refused because there is no time to store it better.
-        with suppress(Overloaded):
-            password_hash = core.hasher.hash(password, client=actor.network, turn=attempt.turn)
-    return _enter(core, attempt, user, known_hash=known_hash, password_hash=password_hash, actor=actor)
+    return attempt, user, known_hash
 
 
 @retried
@@ -61,6 +70,7 @@ def _enter(
         attempts.settle_success(core, tx, attempt)
         attempts.remember_network(core, tx, entered, actor)
         session, rnd = _steps.open_session(core, tx, entered, actor)
+        _login_alerts.notice(core, tx, entered, session, actor, last_login_at=user.last_login_at)
         by = actor.signed_in(user.id, session.id)
         tx.audit(by, "user.logged_in", target=user.id)
         if entered.deletion_due_at:

@@ -9,6 +9,7 @@ from usersvc import logs
 from usersvc.core import Core, Tx, retried
 from usersvc.mail.transports import FileTransport
 from usersvc.services import _events, _keys, deletion
+from usersvc.services._login_alerts import KNOWN_FOR
 from usersvc.services.actor import Actor
 from usersvc.webhooks.events import Event
 
@@ -132,6 +133,16 @@ def _kinds(core: Core, actor: Actor) -> list[_Purge]:
             "known_networks",
             lambda tx: tx.known_networks.count_before(networks),
             lambda tx: tx.known_networks.delete_before(networks, limit=BATCH),
+        ),
+        _Purge(
+            "known_devices",
+            lambda tx: tx.known_devices.count_before(now - KNOWN_FOR),
+            lambda tx: tx.known_devices.delete_before(now - KNOWN_FOR, limit=BATCH),
+        ),
+        _Purge(
+            "email_changes",
+            lambda tx: tx.email_changes.count_done_before(now),
+            lambda tx: tx.email_changes.delete_done_before(now, limit=BATCH),
         ),
         _Purge(
             "audit_entries",

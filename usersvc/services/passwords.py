@@ -21,7 +21,7 @@ from usersvc.errors import (
 from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.users import User
 from usersvc.security.secrets import digest
-from usersvc.services import _events, _limits, _mails, _steps, attempts, authorization, requests
+from usersvc.services import _events, _limits, _mails, _passwords, _steps, attempts, authorization, requests
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email
 from usersvc.services.sessions import TokenPair, mint
@@ -70,7 +70,7 @@ def _spend(core: Core, link: LinkToken, user: User, password_hash: str, actor: A
         if user.status == "invited":
             _accept_invitation(tx, user, password_hash, actor)
             return
-        if not _replace(core, tx, user, password_hash, verifies_email=True):
+        if not _passwords.replace(core, tx, user, password_hash, verifies_email=True):
             raise InvalidLink
         # Whoever reads the mailbox is let in, however many others guessed.
         if attempts.open_login(core, tx, user, actor):
@@ -125,9 +125,10 @@ def change(core: Core, *, current_password: str, new_password: str, actor: Actor
     another way meanwhile.
     """
     attempt = attempts.admit(core, email_key=_find_actor(core, actor).email_key, actor=actor)
-    if attempt.user is None or not attempts.verify(core, attempt, password=current_password):
+    # The address may have become another account's in this moment.
+    user = attempt.user if attempt.user and attempt.user.id == actor.user_id else None
+    if not attempts.verify(core, attempt, password=current_password) or user is None:
         attempts.fail(core, attempt, WrongPassword(), action=_CHANGE_FAILED)
-    user = attempt.user
     # Whatever becomes of the new one, the current one was right.
     attempts.succeed(core, attempt)
     core.policy.check(new_password, email=user.email, username=user.username)
@@ -140,7 +141,7 @@ def _replace_own(
     core: Core, attempt: attempts.Attempt, user: User, password_hash: str, actor: Actor
 ) -> TokenPair:
     with core.write() as tx:
-        if not _replace(core, tx, user, password_hash, verifies_email=False):
+        if not _passwords.replace(core, tx, user, password_hash):
             error = InvalidCredentials("The password was changed meanwhile; log in again.")
             attempts.note_failure(core, tx, attempt, error, action=_CHANGE_FAILED)
             raise KeepWrites(error)
@@ -149,17 +150,6 @@ def _replace_own(
         tx.audit(replace(actor, session_id=session.id), "password.changed", target=user.id)
         grants = tx.memberships.grants_of(user.id)
     return mint(core, user, session, rnd, grants, at=tx.now)
-
-
-def _replace(core: Core, tx: Tx, user: User, password_hash: str, *, verifies_email: bool) -> bool:
-    """Set the password, end what the old one had opened, tell the owner. False: it was replaced meanwhile."""
-    if not tx.users.set_password(user, password_hash, verifies_email=verifies_email, at=tx.now):
-        return False
-    tx.link_tokens.revoke_all(user.id, at=tx.now)
-    tx.sessions.end_all(user.id, "password replaced", at=tx.now)
-    if user.password_hash:
-        _mails.queue_mail(core, tx, "password_changed", address=user.email, user_id=user.id)
-    return True
 
 
 def _accept_invitation(tx: Tx, user: User, password_hash: str, actor: Actor) -> None:

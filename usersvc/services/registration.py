@@ -18,10 +18,11 @@ from usersvc.errors import (
     UsernameTaken,
 )
 from usersvc.locales import Locale
+from usersvc.repositories.email_changes import EmailChange
 from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.users import User
 from usersvc.security.secrets import digest
-from usersvc.services import _events, _limits, _mails, _steps, requests
+from usersvc.services import _email_change, _events, _limits, _mails, _steps, requests
 from usersvc.services.accounts import Account
 from usersvc.services.actor import Actor
 from usersvc.services.names import Address, parse_email, parse_username
@@ -148,7 +149,7 @@ def _hash_or_verify(
     """One bcrypt, whoever the address belongs to: to verify what a stranger left there, else to hash."""
     with core.read() as tx:
         met = tx.users.by_email_key(address.key)
-    if met and _replaceable(met) and met.password_hash:
+    if met and _email_change.is_replaceable(met) and met.password_hash:
         same = core.hasher.verify(password, met.password_hash, client=actor.network, turn="sign_up")
         return _Wish(address, username, locale, None, met, same_password=same)
     password_hash = core.hasher.hash(password, client=actor.network, turn="sign_up")
@@ -179,7 +180,10 @@ def _write_down(core: Core, wish: _Wish, actor: Actor, *, final: bool) -> bool:
                 _mail_activation(core, tx, user)
             return True
         known = tx.users.hold_by_email_key(wish.address.key)
-        if known is None or (_replaceable(known) and _changed(known, wish.met) and not final):
+        if known is None and (change := tx.email_changes.reserving(wish.address.key, at=tx.now)):
+            _register_reserved(core, tx, change, actor, may_mail=may_mail)
+            return True
+        if known is None or (_email_change.is_replaceable(known) and _changed(known, wish.met) and not final):
             return False
         _register_again(core, tx, known, wish, actor)
         if may_mail:
@@ -192,7 +196,7 @@ def _register_again(core: Core, tx: Tx, known: User, wish: _Wish, actor: Actor) 
     tx.wake_worker()
     tx.audit(actor, "user.registered_again", target=known.id)
     _events.pretend(tx, Event.REGISTERED, known.id)
-    if _replaceable(known):
+    if _email_change.is_replaceable(known):
         # Not verified against this one, after a second change in this moment: then it is another person.
         same_person = wish.same_password and not _changed(known, wish.met)
         tx.users.rewrite_pending(
@@ -204,9 +208,18 @@ def _register_again(core: Core, tx: Tx, known: User, wish: _Wish, actor: Actor) 
         )
 
 
+def _register_reserved(core: Core, tx: Tx, change: EmailChange, actor: Actor, *, may_mail: bool) -> None:
+    """An address that an account had lately and can have back is as good as known."""
+    tx.wake_worker()
+    tx.audit(actor, "user.registered_again", target=change.user_id)
+    _events.pretend(tx, Event.REGISTERED, change.user_id)
+    if may_mail:
+        _email_change.mail_way_back(core, tx, change)
+
+
 def _mail_again(core: Core, tx: Tx, known: User) -> None:
     """What the owner of a known address hears of it."""
-    if _replaceable(known):
+    if _email_change.is_replaceable(known):
         _mail_activation(core, tx, known)
     elif known.status == "active" and _limits.may_mail(core, tx, "already_registered", known.email_key):
         _mails.queue_mail(core, tx, "already_registered", address=known.email, user_id=known.id)
@@ -249,7 +262,7 @@ def _write_active(
         if not tx.users.insert(user):
             # What is left from a time with activation by mail is in nobody's way.
             known = tx.users.hold_by_email_key(address.key)
-            if known is None or not _replaceable(known):
+            if known is None or not _email_change.is_replaceable(known):
                 raise EmailTaken
             _steps.take_over(tx, known, username=username, locale=locale, password_hash=password_hash)
             user = tx.users.by_id(known.id) or known
@@ -263,11 +276,6 @@ def _mail_activation(core: Core, tx: Tx, user: User) -> None:
     # Within the pause the older link keeps working: it dies only when a new one is on its way.
     if _limits.may_mail(core, tx, "activation", user.email_key):
         _mails.queue_activation_mail(core, tx, user)
-
-
-def _replaceable(user: User) -> bool:
-    """Only what a stranger made and nobody ever activated may be made over by the next stranger."""
-    return user.status == "pending" and user.role == "user" and user.invited_at is None
 
 
 def _changed(known: User, met: User | None) -> bool:

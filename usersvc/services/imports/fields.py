@@ -94,6 +94,7 @@ class Kept(NamedTuple):
 KEPT: dict[str, Kept] = {
     "last_login_at": Kept(time),
     "locale": Kept(locale),
+    "must_change_password": Kept(boolean, False),
     "deletion_due_at": Kept(time),
 }
 
