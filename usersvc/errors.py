@@ -168,6 +168,11 @@ class PasswordRequired(DomainError):
     message = "Choose a password together with this link; the link stays valid."
 
 
+class NoBackup(DomainError):
+    kind = Kind.INVALID
+    message = "This file is no backup of usersvc."
+
+
 class NewSecretMissing(DomainError):
     kind = Kind.INVALID
     message = (
@@ -360,6 +365,26 @@ class CopyDiffers(DomainError):
     message = "The copy is not what was copied."
 
 
+class BackupExists(DomainError):
+    kind = Kind.CONFLICT
+    message = "There is a file of this name already."
+
+
+class BackupRunning(DomainError):
+    kind = Kind.CONFLICT
+    message = "Another backup is being written to this file."
+
+
+class BackupUnfit(DomainError):
+    kind = Kind.CONFLICT
+    message = "This backup cannot be restored."
+
+
+class DatabaseInUse(DomainError):
+    kind = Kind.CONFLICT
+    message = "Something uses the database: stop every `usersvc serve` and `usersvc worker` first."
+
+
 class DeliveryNotGivenUp(DomainError):
     kind = Kind.CONFLICT
     message = "This delivery was not given up."
@@ -373,6 +398,16 @@ class NotActive(DomainError):
 class OwnAccount(DomainError):
     kind = Kind.CONFLICT
     message = "You cannot do this to your own account."
+
+
+class NoLongerMatches(DomainError):
+    kind = Kind.CONFLICT
+    message = "This account is not one of those that were asked for any more."
+
+
+class SomeRefused(DomainError):
+    kind = Kind.CONFLICT
+    message = "Some accounts were refused."
 
 
 class LastAdmin(DomainError):
@@ -426,6 +461,21 @@ class DatabaseUnavailable(DomainError):
     message = "The database cannot be used right now."
 
 
+class InvalidImport(DomainError):
+    kind = Kind.INVALID
+    message = "This file cannot be imported."
+
+
+class ImportConflict(DomainError):
+    kind = Kind.CONFLICT
+    message = "Somebody in this file has an account already."
+
+
+class ImportInterfered(DomainError):
+    kind = Kind.CONFLICT
+    message = "Another process imports the same at this moment."
+
+
 class NoDatabase(DomainError):
     kind = Kind.UNAVAILABLE
     message = "There is no database here."
@@ -446,6 +496,19 @@ class CopyUnfinished(DomainError):
     message = "The database is an unfinished copy: finish it with `usersvc copy-database`."
 
 
+class NotRestored(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = (
+        "The database is a backup that was put in place by hand: run `usersvc after-restore`, or what was "
+        "revoked since it was made would be good again."
+    )
+
+
+class DumpFailed(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "PostgreSQL's own program failed."
+
+
 class KeysUnavailable(DomainError):
     kind = Kind.UNAVAILABLE
     message = "The keys cannot be opened: start this process again with the new secret key."
@@ -459,6 +522,11 @@ class MailNotSent(DomainError):
 class WebhookNotReached(DomainError):
     kind = Kind.UNAVAILABLE
     message = "The receiver did not accept it."
+
+
+class BrokenTemplates(DomainError):
+    kind = Kind.INVALID
+    message = "Templates have mistakes: mails are made from the built-in ones in their place."
 
 
 class ChecksFailed(DomainError):

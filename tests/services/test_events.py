@@ -41,8 +41,15 @@ TOLD: dict[str, list[tuple[Event, ...]]] = {
     "user.deactivated": [(Event.DEACTIVATED,)],
     "user.role_changed": [(Event.ROLE_CHANGED,)],
     "user.renamed": [(Event.CHANGED,)],
+    "user.locale_changed": [(Event.CHANGED,)],
     "user.profile_changed": [(Event.CHANGED,)],
     "user.attributes_changed": [(Event.CHANGED,)],
+    "user.imported": [
+        (Event.REGISTERED,),
+        (Event.REGISTERED, Event.ACTIVATED),
+        (Event.CHANGED,),
+        (Event.ACTIVATED,),
+    ],
     "user.purged": [(Event.DELETED,)],
     "user.deletion_scheduled": [(Event.DELETION_SCHEDULED,)],
     "user.deletion_cancelled": [(Event.DELETION_CANCELLED,)],
@@ -63,6 +70,8 @@ NOT_TOLD = {
     "mail.retried",
     "mail.tested",
     "database.copied",
+    "database.backed_up",
+    "database.restored",
     "schema.migrated",
     "secret.set",
     "secret.rotated",
@@ -71,8 +80,9 @@ NOT_TOLD = {
     "activation.mailed",
     "invitation.mailed",
     "data.purged",
+    "users.exported",
 }
-_NEVER = ("session.", "password.", "audit.", "key.", "webhook.", "service.", "group.")
+_NEVER = ("session.", "password.", "audit.", "key.", "webhook.", "service.", "group.", "import.")
 
 
 def _listen(core: Core, *events: Event) -> None:

@@ -7,7 +7,8 @@ import typer
 
 from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
-from usersvc.cli.output import Json, Who, print_json, print_json_list, print_table, shown
+from usersvc.cli.output import Json, Who, print_done, print_json, print_json_list, print_table, shown
+from usersvc.cli.users import document
 from usersvc.services import accounts, deletion, erasure, export
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -30,6 +31,7 @@ def delete_user(
     user: Who,
     cancel: Annotated[bool, typer.Option("--cancel", help="Keep an account that is to be deleted.")] = False,
     yes: Yes = False,
+    as_json: Json = False,
 ) -> None:
     """Have an account deleted in some days; logging in until then keeps it.
 
@@ -40,16 +42,21 @@ def delete_user(
         account = accounts.find(core, name=user, actor=operator())
         if cancel:
             kept = deletion.cancel(core, user_id=account.id, actor=operator())
-            typer.echo(f"{account.email} stays{'' if kept else ': nobody meant to delete it'}.")
-            return
-        if not yes:
-            days = core.settings.retention.deletion_grace_days
-            require_yes(f"Log {account.email} out everywhere now, and delete the account in {days} days?")
-        due_at = deletion.schedule(core, user_id=account.id, actor=operator())
-    typer.echo(f"{account.email} is deleted from {shown(due_at)} on, unless its owner logs in before.")
+            done = f"{account.email} stays{'' if kept else ': nobody meant to delete it'}."
+        else:
+            if not yes:
+                days = core.settings.retention.deletion_grace_days
+                require_yes(
+                    f"Log {account.email} out everywhere now, and delete the account in {days} days?",
+                    err=as_json,
+                )
+            due_at = deletion.schedule(core, user_id=account.id, actor=operator())
+            done = f"{account.email} is deleted from {shown(due_at)} on, unless its owner logs in before."
+        now = document(core, account.id) if as_json else None
+    print_done(now, done)
 
 
-def forget_user(ctx: typer.Context, user: Who, yes: Yes = False) -> None:
+def forget_user(ctx: typer.Context, user: Who, yes: Yes = False, as_json: Json = False) -> None:
     """Erase an account, now and for good.
 
     Nothing is kept of it but its id, in entries of the audit that do not tell who it was, and in
@@ -58,9 +65,12 @@ def forget_user(ctx: typer.Context, user: Who, yes: Yes = False) -> None:
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         if not yes:
-            require_yes(f"Erase {account.email} for good? This cannot be undone.")
+            require_yes(f"Erase {account.email} for good? This cannot be undone.", err=as_json)
         erasure.forget(core, user_id=account.id, actor=operator())
-    typer.echo(f"{account.email} is erased; what is left is the id {account.id}.")
+    print_done(
+        {"id": account.id, "erased": True} if as_json else None,
+        f"{account.email} is erased; what is left is the id {account.id}.",
+    )
 
 
 def erasures(ctx: typer.Context, as_json: Json = False) -> None:

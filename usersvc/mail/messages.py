@@ -9,7 +9,8 @@ from email.utils import format_datetime, parseaddr
 from pathlib import Path
 from typing import Any
 
-from usersvc.mail.templating import Part, Templates
+from usersvc import logs
+from usersvc.mail.templating import Mistake, Part, Templates
 
 
 class _Policy(EmailPolicy):
@@ -22,6 +23,8 @@ class _Policy(EmailPolicy):
 
 _SMTP = _Policy(linesep="\r\n")
 
+_log = logs.get("usersvc.mail")
+
 
 class Messages:
     """Renders mails. Templates in `templates_dir` replace the built-in ones, as templating.py says."""
@@ -29,12 +32,17 @@ class Messages:
     def __init__(self, templates_dir: Path | None, *, sender: str) -> None:
         self._templates = Templates(templates_dir)
         self._sender = parseaddr(sender)
+        self._told: set[tuple[Path, int]] = set()
 
     def render(
         self, kind: str, data: Mapping[str, Any], *, locale: str, to: str, message_id: str, at: datetime
     ) -> EmailMessage:
-        """Raises whatever a broken template does, ValueError for an empty one or an impossible address."""
-        text, html = self._templates.parts(kind, data, locale=locale)
+        """Raises TemplateNotFound for an unknown kind, ValueError for an impossible address.
+
+        A template of the operator's with a mistake is told in the log, and the built-in one taken.
+        """
+        text, html = self.parts(kind, data, locale=locale)
+        self._tell(text, html)
         message = EmailMessage(policy=_SMTP)
         message["From"] = _address(self._sender[1], self._sender[0])
         # An Address, not a string: a comma in a string would become a second recipient.
@@ -49,10 +57,36 @@ class Messages:
             message["Content-Language"] = locale  # RFC 3282; after the parts, or it becomes one of theirs
         return message
 
+    def parts(self, kind: str, data: Mapping[str, Any], *, locale: str) -> tuple[Part, Part]:
+        """The text and the HTML, without the mail around them."""
+        return self._templates.parts(kind, data, locale=locale)
+
+    def _tell(self, *parts: Part) -> None:
+        """Once for each state of a file, not for each mail."""
+        for mistake in [part.mistake for part in parts if part.mistake]:
+            version = mistake.file, _written_at(mistake.file)
+            if version in self._told:
+                continue
+            self._told.add(version)
+            _log.warning(
+                "a template has a mistake: mails are made from the built-in one", mistake=_shown(mistake)
+            )
+
+
+def _shown(mistake: Mistake) -> str:
+    return logs.mask_text(str(mistake))[:500]
+
+
+def _written_at(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
+
 
 def _all_in(locale: str, *parts: Part) -> bool:
     """Whether it is known: a template of one's own that serves every language may be in any."""
-    return all(part.template.startswith(f"{locale}/") for part in parts)
+    return all(part.name.startswith(f"{locale}/") for part in parts)
 
 
 def _address(address: str, name: str = "") -> Address:

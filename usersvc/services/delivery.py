@@ -17,6 +17,7 @@ from jinja2 import TemplateError
 from usersvc import logs
 from usersvc.core import Core, Tx, retried
 from usersvc.errors import DomainError, MailNotSent
+from usersvc.locales import Locale, known
 from usersvc.mail.errors import LoginRefused, MailRefused
 from usersvc.repositories.outbox import OutboxMail
 from usersvc.services import _limits, _mails
@@ -104,7 +105,7 @@ def _send(core: Core, mail: OutboxMail) -> bool:
     message = core.messages.render(
         mail.kind,
         data,
-        locale=core.settings.mail.default_locale,
+        locale=_locale(core, mail),
         to=mail.address,
         message_id=mail.message_id,
         at=mail.created_at,
@@ -194,6 +195,16 @@ def _link_data(core: Core, mail: OutboxMail) -> dict[str, str] | None:
     if token is None or _mails.link_secret(core, token) is None:
         return None
     return {"link": _mails.link_address(core, token), "expires_at": _readable(token.expires_at)}
+
+
+def _locale(core: Core, mail: OutboxMail) -> Locale:
+    """The language of whoever reads it, as it is set now."""
+    wanted = mail.data.get("locale")
+    if wanted is None and mail.user_id:
+        with core.read() as tx:
+            user = tx.users.by_id(mail.user_id)
+        wanted = user.locale if user else None
+    return known(wanted) or core.settings.mail.default_locale
 
 
 def _readable(at: datetime) -> str:
