@@ -19,6 +19,7 @@ class ExportedAccountOut(_Out):
     email: str
     email_verified_at: datetime | None
     username: str | None
+    locale: str | None = Field(description="Of your mails; none is that of the settings.")
     role: Role
     status: Status
     created_at: datetime

@@ -26,6 +26,7 @@ class ExportedAccount:
     email: str
     email_verified_at: datetime | None
     username: str | None
+    locale: str | None
     role: str
     status: str
     created_at: datetime
