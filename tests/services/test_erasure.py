@@ -18,6 +18,7 @@ from tests.factories import (
     entries_of,
     invited,
     pending,
+    rewrite_user,
     signed_in,
     together,
     user_row,
@@ -158,6 +159,15 @@ def test_a53_of_two_administrators_who_are_erased_at_once_one_stays(core: Core) 
     )
     assert sorted(type(answer) for answer in answers if answer) == [LastAdmin]
     assert len(_erased(core)) == 1
+
+
+@pytest.mark.sqlite
+def test_the_last_mail_is_in_the_language_that_the_account_had(core: Core) -> None:
+    active(core)
+    rewrite_user(core, locale="de")
+    _forget(core)
+    [last] = delivered(core)
+    assert str(last["Subject"]).startswith("Löschung Ihres Kontos")
 
 
 def test_mails_that_are_files_go_too(make_core: Make, core: Core) -> None:

@@ -7,7 +7,6 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from usersvc.api.schemas import Role, Status
-from usersvc.locales import Locale
 from usersvc.services import actor
 
 
@@ -20,7 +19,7 @@ class ExportedAccountOut(_Out):
     email: str
     email_verified_at: datetime | None
     username: str | None
-    locale: Locale | None
+    locale: str | None = Field(description="Of your mails; none is that of the settings.")
     role: Role
     status: Status
     created_at: datetime

@@ -39,7 +39,8 @@ def erase(core: Core, tx: Tx, user: User, actor: Actor, *, first: datetime | Non
     tx.erasures.delete_user(user.id)
     if user.activated_at and first is None:
         # The account is not named: whose address it was is not to be found by the id.
-        _mails.queue_mail(core, tx, "account_erased", address=user.email)
+        data = {"locale": user.locale} if user.locale else {}
+        _mails.queue_mail(core, tx, "account_erased", address=user.email, data=data)
     tx.erasures.insert(Erasure(user.id, tx.now))
     tx.erasures.blind_audit(user.id)
     detail: dict[str, Any] = {"first": first} if first else {}
