@@ -5,14 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CLIENTS := .venv-clients
-# One more than there are cores: some tests wait for a clock or for a process. They stand side by side, so that each
+# Two more than there are cores: some tests wait for a clock or for a process. They stand side by side, so that each
 # worker begins elsewhere and takes from the others what is left: waiting and computing then overlap.
-JOBS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+JOBS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 LOCK = $(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
 	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast timing bench torture soak mutants check format lock clean
+.PHONY: help setup run test test-fast timing bench torture soak mutants reference check format lock clean
 
 help: ## Show this help
 	@echo "usage: make COMMAND"
@@ -71,6 +71,9 @@ mutants: $(READY) ## Change limits, tokens, permissions; tell what no test sees 
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements-dev.lock \
 		"$$(sed -n 's/^mutants = \["\(.*\)"\]$$/\1/p' pyproject.toml)"
 	nice $(BIN)/python -m tests.mutants $(MODULES)
+
+reference: $(READY) ## Write docs/cli.md and the man page anew, out of the commands
+	@$(BIN)/python -m tests.reference
 
 check: $(READY) ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check --quiet .

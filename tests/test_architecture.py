@@ -93,6 +93,7 @@ RULES: dict[str, tuple[Callable[[ast.AST], bool], list[str]]] = {
         [
             "__main__.py",  # all: Ctrl+C is heard while they are imported
             "cli/server.py",  # the web stack and the queue
+            "cli/configuration.py",  # Jinja, where there are templates of mails to check
             "cli/doctor.py",  # the queue
             "core.py",  # Jinja, where a mail is rendered; HTTP, where a webhook is called
             "db/engine.py",  # PostgreSQL's driver

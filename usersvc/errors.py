@@ -400,6 +400,16 @@ class OwnAccount(DomainError):
     message = "You cannot do this to your own account."
 
 
+class NoLongerMatches(DomainError):
+    kind = Kind.CONFLICT
+    message = "This account is not one of those that were asked for any more."
+
+
+class SomeRefused(DomainError):
+    kind = Kind.CONFLICT
+    message = "Some accounts were refused."
+
+
 class LastAdmin(DomainError):
     kind = Kind.CONFLICT
     message = "This is the last active administrator: make another one first."
@@ -451,6 +461,21 @@ class DatabaseUnavailable(DomainError):
     message = "The database cannot be used right now."
 
 
+class InvalidImport(DomainError):
+    kind = Kind.INVALID
+    message = "This file cannot be imported."
+
+
+class ImportConflict(DomainError):
+    kind = Kind.CONFLICT
+    message = "Somebody in this file has an account already."
+
+
+class ImportInterfered(DomainError):
+    kind = Kind.CONFLICT
+    message = "Another process imports the same at this moment."
+
+
 class NoDatabase(DomainError):
     kind = Kind.UNAVAILABLE
     message = "There is no database here."
@@ -497,6 +522,11 @@ class MailNotSent(DomainError):
 class WebhookNotReached(DomainError):
     kind = Kind.UNAVAILABLE
     message = "The receiver did not accept it."
+
+
+class BrokenTemplates(DomainError):
+    kind = Kind.INVALID
+    message = "Templates have mistakes: mails are made from the built-in ones in their place."
 
 
 class ChecksFailed(DomainError):

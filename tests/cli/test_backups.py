@@ -64,6 +64,9 @@ def test_a_backup_put_in_place_by_hand_serves_nothing_before_after_restore(fille
     assert "put in place by hand" in filled("doctor", code=8).stdout
     assert "[y/N]" in filled("after-restore", text="n\n", code=1).stderr
     assert "New keys: 3." in filled("after-restore", "--yes").stdout
+    again = json.loads(filled("after-restore", "--yes", "--json").stdout)
+    assert again["keys"] == 3
+    assert again["ended"] == {"sessions": 0, "links": 0, "mails": 0, "deliveries": 0}
     assert EMAIL in filled("list-users").stdout
 
 

@@ -31,6 +31,7 @@ from tests.factories import (
     rewrite_user,
     user_row,
 )
+from tests.files import bring_in, lines
 from tests.groups import a_group, put_in
 from tests.hooks import tell
 from tests.outbox import Killed
@@ -164,6 +165,7 @@ def _grow(core: Core, clock: MovedClock) -> None:
     with core.write() as tx:
         tx.services.revoke_token(made.credential.id, expires_at=tx.now)
     mails.queue(core, "zoé@example.org", z={"y": [1, None, "\U0001f98a\\u0000"]}, a=0.1)
+    bring_in(core, lines({"email": "imported@example.org"}))
     webhooks.create(core, url="https://receiver.example/", actor=OPERATOR)
     tell(core)
     with core.write() as tx:

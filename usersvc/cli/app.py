@@ -119,7 +119,8 @@ def usersvc(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="Settings file. Else the variable USERSVC_CONFIG, else ./usersvc.toml if there is one."
+            metavar="FILE",
+            help="Settings file. Else the variable USERSVC_CONFIG, else ./usersvc.toml if there is one.",
         ),
     ] = None,
     version: Annotated[

@@ -13,8 +13,10 @@ def require_yes(question: str, *, err: bool = False) -> None:
         typer.confirm(question, abort=True, err=err)
 
 
-def ask_new_password() -> str:
+def ask_new_password(*, err: bool = False) -> str:
     """Asked twice, never shown."""
     with ctrl_c.heard_by(signal.default_int_handler):
-        password: str = typer.prompt("Password", hide_input=True, confirmation_prompt="Repeat password")
+        password: str = typer.prompt(
+            "Password", hide_input=True, confirmation_prompt="Repeat password", err=err
+        )
     return password

@@ -1,9 +1,8 @@
 """The audit, in the shell."""
 
-import re
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from itertools import islice
 from typing import Annotated
@@ -11,10 +10,9 @@ from uuid import UUID
 
 import typer
 
-from usersvc.cli import ctrl_c
+from usersvc.cli import ctrl_c, times
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_json_line, print_json_list, print_row, print_table, shown
-from usersvc.clock import Clock
 from usersvc.core import Core
 from usersvc.errors import ServiceNotFound, UserNotFound
 from usersvc.services import accounts, service_accounts
@@ -25,21 +23,9 @@ from usersvc.stopping import Stop
 _COLUMNS = ["at", "actor", "action", "target", "outcome", "ip"]
 # Of lines that are printed before it is known what comes.
 _WIDTHS = [20, 24, 28, 24, 19, 0]
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _POLL_SECONDS = 1.0
 # How soon Ctrl+C ends the pause between two looks.
 _NAP_SECONDS = 0.05
-
-
-def _time(text: str) -> datetime:
-    if ago := re.fullmatch(r"(\d{1,5})([smhd])", text, re.ASCII):
-        return Clock().now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        forms = "90s, 15m, 2h or 3d ago, 2026-11-22 or 2026-11-22T05:19"
-        raise typer.BadParameter(f"{text} is no time: take {forms}.") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _action(text: str) -> str:
@@ -51,11 +37,24 @@ def _action(text: str) -> str:
     return text
 
 
-_SINCE = typer.Option(parser=_time, metavar="TIME", help="Not older: 2h (ago), or 2026-11-22T05:19; UTC.")
-_UNTIL = typer.Option(parser=_time, metavar="TIME", help="Older than this, in the same forms.")
-_WHAT = typer.Option(parser=_action, metavar="ACTION", help="As user.activated, or user. for all such.")
-_WHO = typer.Option(metavar="WHO", help=f"Who acted: a user (address, username, id), or {', '.join(KINDS)}.")
-_WHOM = typer.Option(metavar="USER", help="To whom it was done: address, username or id.")
+_SINCE = typer.Option(
+    parser=times.time,
+    metavar="TIME",
+    help="Not older than this: 90s, 15m, 2h or 3d ago, 2026-11-22 or 2026-11-22T05:19; "
+    "UTC unless it has a zone.",
+)
+_UNTIL = typer.Option(parser=times.time, metavar="TIME", help="Older than this, in the same forms.")
+_WHAT = typer.Option(
+    parser=_action, metavar="ACTION", help="One, as user.activated, or with a dot at its end all such: user."
+)
+_WHO = typer.Option(
+    metavar="WHO",
+    help=f"Who acted: a user (address, username, id), a service (id), or {', '.join(KINDS)}.",
+)
+_WHOM = typer.Option(
+    metavar="USER",
+    help="To whom it was done: address, username or id; a deleted account and a service by their ids.",
+)
 _FOLLOW = typer.Option("--follow", "-f", help="Print what comes, from now or --since on, until Ctrl+C.")
 
 
@@ -71,7 +70,19 @@ def audit(  # noqa: PLR0917 - each is an option of its own
     following: Annotated[bool, _FOLLOW] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what happened, who did it and to whom."""
+    """Show what happened, who did it and to whom.
+
+    The newest first. docs/operations.md#the-audit lists the actions. JSON has the detail of each entry too.
+
+    `--follow` shows an entry within about a second, each once, also one that is committed up to a minute
+    after its time. (Where the clock is set back by more than that, what is written until it has caught up is
+    only in the list.) With `--json` it prints an entry a line.
+
+        $ usersvc audit --since 2h --action user. --limit 2
+        at                    actor            action          target           outcome  ip
+        2026-11-25 10:02:26Z  operator root    user.invited    bob@example.org  ok
+        2026-11-25 10:02:24Z  eve@example.org  user.logged_in  eve@example.org  ok       192.0.2.7
+    """
     if following and (until or limit or everything):
         raise typer.BadParameter("--follow has no end: leave out --until, --limit and --all.")
     if limit and everything:

@@ -100,7 +100,9 @@ def _age(age: timedelta) -> str:
     return f"{age.days} days ago" if age.days > 1 else f"{age.total_seconds() / 3600:.1f} hours ago"
 
 
-def restore(ctx: typer.Context, file: File, erased: Erased = None, yes: Yes = False) -> None:
+def restore(
+    ctx: typer.Context, file: File, erased: Erased = None, yes: Yes = False, as_json: Json = False
+) -> None:
     """Put a backup in the place of the database, and end what it would revive, as after-restore does.
 
     Stop every serve and worker before. What was in place is kept beside it.
@@ -111,14 +113,14 @@ def restore(ctx: typer.Context, file: File, erased: Erased = None, yes: Yes = Fa
     with core_on(settings.on_database(settings.database.url)) as core:
         name_database(core)
         plan = restoring.plan(core, path=file, actor=operator())
-        _print_plan(plan)
+        _print_plan(plan, err=as_json)
         if not yes:
             require_yes("Replace the database by the backup?", err=True)
         done = restoring.restore(core, plan=plan, erased=again, actor=operator())
-    _print_done(done)
+    _print_done(done, as_json=as_json)
 
 
-def after_restore(ctx: typer.Context, erased: Erased = None, yes: Yes = False) -> None:
+def after_restore(ctx: typer.Context, erased: Erased = None, yes: Yes = False, as_json: Json = False) -> None:
     """End what a database revives that was restored by other means: sessions, links, keys, mails.
 
     Run it before anything serves from the database. Safe to repeat.
@@ -136,7 +138,7 @@ def after_restore(ctx: typer.Context, erased: Erased = None, yes: Yes = False) -
             question = "End all sessions and links, make new keys, and hold back all mail that is due?"
             require_yes(question, err=True)
         done = restoring.after_restore(core, erased=again, actor=operator())
-    _print_done(done)
+    _print_done(done, as_json=as_json)
 
 
 def _ids(path: Path | None) -> list[UUID]:
@@ -153,7 +155,7 @@ def _ids(path: Path | None) -> list[UUID]:
     return found
 
 
-def _print_plan(plan: restoring.Plan) -> None:
+def _print_plan(plan: restoring.Plan, *, err: bool) -> None:
     typer.echo(
         f"Backup of {shown(plan.contents.made_at)}: {plan.contents.rows.get('users', 0)} accounts.", err=True
     )
@@ -162,14 +164,14 @@ def _print_plan(plan: restoring.Plan) -> None:
         typer.echo(f"What will be lost cannot be told: {lost.unknown}", err=True)
     if lost.entries:
         counted = [[action, str(count)] for action, count in sorted(lost.entries.items())]
-        print_table(["lost since", "times"], counted)
+        print_table(["lost since", "times"], counted, err=err)
     if lost.revocations:
         typer.echo("These were changed or revoked since, and will be as before. Do it again:", err=True)
         rows = [
             [shown(entry.at), entry.action, str(entry.target_id or ""), _detail(entry.detail)]
             for entry in lost.revocations
         ]
-        print_table(["at", "action", "target", "detail"], rows)
+        print_table(["at", "action", "target", "detail"], rows, err=err)
     if lost.erased:
         typer.echo(
             f"{len(lost.erased)} accounts were erased; who is in the backup is erased again.", err=True
@@ -180,12 +182,14 @@ def _detail(detail: dict[str, object]) -> str:
     return ", ".join(f"{key}: {value}" for key, value in detail.items())
 
 
-def _print_done(done: restoring.Restored) -> None:
+def _print_done(done: restoring.Restored, *, as_json: bool) -> None:
     ended = done.ended
-    typer.echo(f"Ended: {ended.sessions} sessions, {ended.links} links. New keys: {done.keys}.")
-    typer.echo(
-        f"Held back: {ended.mails} mails, {ended.deliveries} calls to webhooks. Erased again: {done.erased}."
-    )
+    if as_json:
+        print_json({**vars(done), "ended": vars(ended), "last_admins": list(done.last_admins)})
+    else:
+        typer.echo(f"Ended: {ended.sessions} sessions, {ended.links} links. New keys: {done.keys}.")
+        held = f"{ended.mails} mails, {ended.deliveries} calls to webhooks"
+        typer.echo(f"Held back: {held}. Erased again: {done.erased}.")
     if ended.mails:
         typer.echo("See them with `usersvc outbox --status dead`; `usersvc retry-mail` sends one.", err=True)
     for user_id in done.last_admins:

@@ -4,13 +4,14 @@ So `--help`, and what a shell asks to complete a line, need none of them: docs/d
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand
 from typer.main import get_command
 
-from usersvc.cli.headings import BoldHeadings
+from usersvc.cli.headings import BoldHeadings, explain
 
 
 class Listed(NamedTuple):
@@ -32,13 +33,21 @@ COMMANDS = [
     Listed("create-admin", "users", "Users", "Make an active administrator, or promote an existing account."),
     Listed("show-user", "users", "Users", "Show an account."),
     Listed("list-users", "directory", "Users", "List accounts."),
+    Listed("export-users", "exporting", "Users", "Write accounts into a file, or to standard output."),
     Listed(
         "invite-user",
         "admin",
         "Users",
         "Make an account for somebody and mail a link to choose its password.",
     ),
-    Listed("set-role", "admin", "Users", "Give an account another role."),
+    Listed(
+        "import-users",
+        "importing",
+        "Users",
+        "Bring users in from a file, with the password hashes of another program.",
+    ),
+    Listed("set-role", "admin", "Users", "Give an account another role, or many that options choose."),
+    Listed("set-locale", "locales", "Users", "Set the language of mails to a user."),
     Listed("set-profile", "profiles", "Users", "Put a JSON object in the place of a user's profile."),
     Listed("set-attributes", "profiles", "Users", "Put a JSON object in the place of a user's attributes."),
     Listed(
@@ -47,17 +56,36 @@ COMMANDS = [
         "Users",
         "List profiles and attributes that do not fit their schema, as it is now.",
     ),
-    Listed("activate", "admin", "Users", "Let an account in."),
+    Listed("activate", "admin", "Users", "Let an account in, or many that options choose."),
     Listed(
         "deactivate",
         "admin",
         "Users",
-        "Shut an account out: its row stays, its sessions and links end at once.",
+        "Shut an account out, or many that options choose.",
     ),
     Listed("unlock", "admin", "Users", "Open a login that was locked after too many failures."),
     Listed("reset-password", "passwords", "Users", "Mail a link that resets the password."),
     Listed("sessions", "sessions", "Users", "List where a user is logged in."),
-    Listed("revoke-sessions", "sessions", "Users", "End all sessions of a user; it acts at once."),
+    Listed(
+        "revoke-sessions",
+        "sessions",
+        "Users",
+        "End all sessions of a user, or of many that options choose; it acts at once.",
+    ),
+    Listed("export-user", "erasure", "Users", "Print everything that is held about a user, as JSON."),
+    Listed(
+        "delete-user",
+        "erasure",
+        "Users",
+        "Have an account deleted in some days; logging in until then keeps it.",
+    ),
+    Listed("forget-user", "erasure", "Users", "Erase an account, now and for good."),
+    Listed(
+        "erasures",
+        "erasure",
+        "Users",
+        "List the ids of accounts that were erased, and when, the oldest first.",
+    ),
     Listed(
         "create-group",
         "groups",
@@ -102,6 +130,12 @@ COMMANDS = [
     Listed("activate-service", "service_accounts", "Services", "Let a deactivated service account in again."),
     Listed("outbox", "mail", "Mail", "List mails."),
     Listed("retry-mail", "mail", "Mail", "Try a mail again that was given up."),
+    Listed(
+        "preview-mail",
+        "previews",
+        "Mail",
+        "Show a mail as it would go out, made of sample values and of your templates.",
+    ),
     Listed(
         "send-test-mail",
         "mail",
@@ -191,6 +225,10 @@ COMMANDS = [
 ]
 
 
+_PLACEHOLDERS: dict[Any, str] = {int: "N", str: "TEXT", Path: "FILE"}
+"""For the values of options, where Typer would show the name of a type."""
+
+
 class Command(BoldHeadings, TyperCommand):
     pass
 
@@ -200,8 +238,13 @@ def load(name: str) -> Any:
     [module] = [listed.module for listed in COMMANDS if listed.name == name]
     function = getattr(import_module(f"usersvc.cli.{module}"), name.replace("-", "_"))
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    alone.command(name, cls=Command)(function)
-    return get_command(alone)
+    prose, examples = explain(function.__doc__)
+    alone.command(name, cls=Command, help=prose, epilog=examples)(function)
+    command: Any = get_command(alone)
+    for parameter in command.params:
+        if parameter.param_type_name == "option" and not parameter.metavar:
+            parameter.metavar = _PLACEHOLDERS.get(parameter.type_descriptor.annotation)
+    return command
 
 
 def in_brief(listed: Listed) -> TyperCommand:

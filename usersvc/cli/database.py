@@ -3,16 +3,7 @@
 from typing import Annotated
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from rich.progress import Progress
 
 from usersvc import logs
 from usersvc.cli.asking import require_yes
@@ -25,7 +16,8 @@ from usersvc.cli.opening import (
     opened,
     operator,
 )
-from usersvc.cli.output import Json, console, print_json, print_table
+from usersvc.cli.output import Json, console, print_done, print_json, print_table
+from usersvc.cli.progress import progress_of
 from usersvc.core import Core
 from usersvc.services import copying, keys, maintenance, schema
 from usersvc.setting_types import check_database_url
@@ -52,19 +44,28 @@ def migrate(
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; fail unless the schema is current.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Make the database, or bring its schema up to date. Safe to repeat."""
+    """Make the database, or bring its schema up to date. Safe to repeat.
+
+    `serve` does the same at its start. JSON has `database`, its address, and `changed`.
+
+        $ usersvc migrate
+        The schema is current now.
+    """
     settings = load_settings(ctx)
     logs.configure(level="warning", form=settings.log.format)
     with core_on(settings) as core:
         name_database(core)
         if check:
             schema.require_current(core)
-            typer.echo("The schema is current.")
-            return
-        changed = make_or_migrate(core)
-        keys.open_ring(core)
-    typer.echo("The schema is current now." if changed else "The schema was current already.")
+            changed, told = False, "The schema is current."
+        else:
+            changed = make_or_migrate(core)
+            keys.open_ring(core)
+            told = "The schema is current now." if changed else "The schema was current already."
+        document = {"database": core.database.address, "changed": changed}
+    print_done(document if as_json else None, told)
 
 
 def purge_tokens(
@@ -74,7 +75,24 @@ def purge_tokens(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete what expired, as the hourly job does: links, sessions, accounts never activated, sent mail."""
+    """Delete what expired, as the hourly job does: links, sessions, accounts never activated, sent mail.
+
+    Deliveries that are done and retired keys too: docs/operations.md#purging.
+
+        $ usersvc purge-tokens --dry-run
+        what                would delete
+        links               0
+        sessions            0
+        mails               0
+        webhook deliveries  0
+        pending accounts    0
+        counters            0
+        revoked tokens      0
+        known networks      0
+        audit entries       0
+        keys                0
+        mail files          0
+    """
     with opened(ctx) as core:
         counts = maintenance.purge(core, actor=operator(), dry_run=True) if dry_run else _purge(core)
     if as_json:
@@ -104,8 +122,29 @@ def copy_database(
 ) -> None:
     """Copy everything into another database: from SQLite to PostgreSQL, or back.
 
-    Stop every serve and worker before. One that was broken off goes on where it was when it is called again.
-    The secret key stays the same.
+    Stop every serve and worker before: docs/operations.md#moving-to-postgresql goes step by step. FROM is
+    only read; TO must be empty. A file is relative to the settings file. The secret key stays the same.
+
+    A password in an address is not shown, but stands in the list of processes: leave it out, and set
+    `PGPASSWORD` or a `~/.pgpass`, which PostgreSQL's library reads.
+
+    A copy that was broken off goes on where it was when the same command runs again. Until it is complete and
+    compared, every other command refuses TO (8). A TO that holds anything, a row that it cannot hold, and a
+    copy that is not the same in the end are conflicts (6); a FROM of an older or newer schema is unavailable
+    (8), another secret key a wrong setting (78).
+
+    JSON has `from`, `to`, `rows`, `copied_before`, and `tables` with `name`, `rows`, `digest`.
+
+        $ usersvc copy-database sqlite:///data/usersvc.db postgresql://usersvc@db.example.org/users
+        From: /home/you/usersvc/data/usersvc.db
+        To:   postgresql://usersvc@db.example.org/users
+        `usersvc serve` and `usersvc worker` must be stopped: a change makes the copy fail.
+        Copy 500013 rows? [y/N]: y
+        table        rows    digest
+        audit        300007  fa6351d6f52cc47f
+        ...
+        500013 rows are there, the same in both databases; the secret key opens every key.
+        Now set database.url, keep the secret key, and start usersvc.
     """
     settings = load_settings(ctx)
     logs.configure(level="warning", form=settings.log.format)
@@ -138,22 +177,8 @@ def _warn(plan: copying.Plan) -> None:
         typer.echo(f"{plan.done} of {plan.rows} rows are there from a copy that was broken off.", err=True)
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.0f} rows/s" if speed else "")
-
-
 def _copy(old: Core, new: Core, plan: copying.Plan) -> list[copying.CopiedTable]:
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-    ]
-    out = console(err=True)
-    with Progress(*columns, console=out, disable=not out.is_terminal) as bar:
+    with progress_of("rows") as bar:
         copied = bar.add_task("Copying", total=plan.rows, completed=plan.done)
         compared = bar.add_task("Comparing", total=2 * plan.rows)
         return copying.copy(

@@ -21,7 +21,20 @@ _STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red",
 def doctor(ctx: typer.Context, as_json: Json = False) -> None:
     """Check settings, keys, database, worker, mail, webhooks, clock and disk.
 
-    Changes nothing, sends nothing.
+    Says what to do where something is wrong. Changes nothing, sends nothing. What is checked, and the exit
+    codes: docs/operations.md#is-everything-all-right. JSON is an array of `check`, `state`, `found` and
+    `remedy`.
+
+        $ usersvc doctor
+        check           state    found
+        settings        ok       valid (no file; defaults and variables)
+        proxies         ok       none are trusted, none are needed
+        ...
+        worker          failed   seen last 12 min ago: no mail goes out
+                                 -> Start `usersvc serve` or `usersvc worker`; where one runs, its log says
+                                 why, then restart it.
+        outbox          ok       0 waiting, none overdue
+        Error: 1 of 19 checks failed.
     """
     wrong: SettingsError | None = None
     settings: Settings | None

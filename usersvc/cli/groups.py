@@ -8,7 +8,7 @@ import typer
 
 from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
-from usersvc.cli.output import Json, print_json, print_json_list, print_table, shown
+from usersvc.cli.output import Json, print_done, print_json, print_json_list, print_table, shown
 from usersvc.core import Core
 from usersvc.services import groups, memberships
 
@@ -27,17 +27,31 @@ def create_group(
         list[str] | None,
         typer.Option(metavar="PERMISSION", help="What it permits, like orders:write; may be repeated."),
     ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Make a group, with permissions of the services that check tokens."""
+    """Make a group, with permissions of the services that check tokens.
+
+    Without members. What groups are, how large they may be and what a manager may: docs/api.md#groups.
+
+        $ usersvc create-group order-desk --permission orders:read --permission orders:write
+        order-desk permits orders:read, orders:write.
+    """
     with opened(ctx) as core:
         made = groups.create(
             core, name=group, description=description, permissions=permission or (), actor=operator()
         )
-    typer.echo(_told(made))
+    print_done(vars(made) if as_json else None, _told(made))
 
 
 def list_groups(ctx: typer.Context, as_json: Json = False) -> None:
-    """List groups."""
+    """List groups.
+
+    By name.
+
+        $ usersvc list-groups
+        name        description  permissions                members
+        order-desk               orders:read, orders:write  1
+    """
     with opened(ctx) as core:
         found = _groups(core)
         if as_json:
@@ -52,7 +66,24 @@ def show_group(
     everybody: Annotated[bool, typer.Option("--all", help="All members, not the first 50.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show a group: its permissions, and who is in it."""
+    """Show a group: its permissions, and who is in it.
+
+    The first 50 members, the oldest accounts first. That there are more is said on stderr. JSON has them as
+    `member_accounts`.
+
+        $ usersvc show-group order-desk
+        field        value
+        id           01a22454-94d5-7cf1-8dd7-8b1c45dcfa19
+        name         order-desk
+        description
+        permissions  orders:read, orders:write
+        members      1
+        created_at   2026-11-28 22:44:12Z
+        updated_at   2026-11-28 22:44:12Z
+
+        email            username  status  manager  added_at
+        ada@example.org  ada       active  no       2026-11-28 22:44:15Z
+    """
     with opened(ctx) as core:
         found = groups.find(core, name=group, actor=operator())
         members = list(islice(_members(core, found), None if everybody else _FIRST))
@@ -80,8 +111,16 @@ def change_group(  # noqa: PLR0917 - each is an option of its own
     withdraw: Annotated[
         list[str] | None, typer.Option(metavar="PERMISSION", help="A permission less; may be repeated.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Rename a group, or change what it permits."""
+    """Rename a group, or change what it permits.
+
+    A service that looks at the names in the token, and not at the permissions, sees another group after it
+    was renamed.
+
+        $ usersvc change-group order-desk --grant stock:read --withdraw orders:write
+        order-desk permits orders:read, stock:read.
+    """
     if rename is None and description is None and not grant and not withdraw:
         raise typer.BadParameter("Say what to change: --rename, --description, --grant or --withdraw.")
     with opened(ctx) as core:
@@ -98,21 +137,31 @@ def change_group(  # noqa: PLR0917 - each is an option of its own
         )
     if absent:
         typer.echo(f"{group} did not have {', '.join(absent)}.", err=True)
-    typer.echo(_told(changed))
+    print_done(vars(changed) if as_json else None, _told(changed))
 
 
 def delete_group(
     ctx: typer.Context,
     group: GroupName,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Delete a group for good; its members lose its permissions."""
+    """Delete a group for good; its members lose its permissions.
+
+    With their next token. JSON shows it as it was.
+
+        $ usersvc delete-group order-desk --yes
+        Deleted order-desk, which had 1 member.
+    """
     with opened(ctx) as core:
         found = groups.find(core, name=group, actor=operator())
         if not yes:
-            require_yes(f"Delete {found.name}, with its {_number(found.members)}?")
+            require_yes(f"Delete {found.name}, with its {_number(found.members)}?", err=as_json)
         members = groups.delete(core, group_id=found.id, actor=operator())
-    typer.echo(f"Deleted {found.name}, which had {_number(members)}.")
+    print_done(
+        {**vars(found), "members": members} if as_json else None,
+        f"Deleted {found.name}, which had {_number(members)}.",
+    )
 
 
 def _groups(core: Core) -> Iterator[groups.GroupView]:

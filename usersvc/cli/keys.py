@@ -9,7 +9,7 @@ import typer
 
 from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
-from usersvc.cli.output import Json, print_json, print_table, shown
+from usersvc.cli.output import Json, print_done, print_json, print_table, shown
 from usersvc.core import Core
 from usersvc.errors import KeyNotFound
 from usersvc.security import secret_key
@@ -31,7 +31,15 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def keys(ctx: typer.Context, as_json: Json = False) -> None:
-    """List the keys that sign tokens, links and cursors, and those that still verify."""
+    """List the keys that sign tokens, links and cursors, and those that still verify.
+
+    By use. `next` signs from `signs_from` on, `signs` does now, `verifies` was rotated out, and `refused` was
+    retired. What each is for, and when to use which command: docs/operations.md#keys.
+
+        $ usersvc keys
+        kid               use     algorithm  state  signs_from            retired_at
+        6f3a0c9be1d24875  access  ES256      signs  2026-11-28 12:00:00Z
+    """
     with opened(ctx) as core:
         found = key_rotation.list_keys(core, actor=operator())
     _print(found, as_json)
@@ -43,19 +51,23 @@ def rotate_keys(
         list[Use] | None, typer.Option(help="Only keys of this use; can be given again. All but throttle.")
     ] = None,
     algorithm: Annotated[
-        Algorithm | None, typer.Option(help="Of the access key; tokens.algorithm unless given.")
+        Algorithm | None, typer.Option(help="Of the access key; `tokens.algorithm` unless given.")
     ] = None,
     after: Annotated[
         int,
         typer.Option(
             min=int(SHORTEST.total_seconds()),
             max=_LONGEST,
-            help="Seconds for which a new key is published before it signs.",
+            help="Seconds for which a new key is published before it signs. With less than 300, relying "
+            "services may refuse new tokens for half a minute.",
         ),
     ] = int(PUBLISHED_BEFORE.total_seconds()),
     as_json: Json = False,
 ) -> None:
-    """Make new keys, which begin to sign later. Nobody is logged out: the old ones go on verifying."""
+    """Make new keys, which begin to sign later. Nobody is logged out: the old ones go on verifying.
+
+    While the last ones still wait to sign, no others are made (6).
+    """
     uses = list(dict.fromkeys(use or USES))
     if algorithm and Use.ACCESS not in uses:
         raise typer.BadParameter("--algorithm is of access tokens alone: leave it out, or add --use access.")
@@ -74,30 +86,46 @@ def retire_key(
     ctx: typer.Context,
     kid: Annotated[str, typer.Argument(metavar="KID", help="As `usersvc keys` shows it.")],
     yes: Yes = False,
+    as_json: Json = False,
 ) -> None:
-    """Accept nothing any more that a key signed: for one that others may have seen. It acts at once."""
+    """Accept nothing any more that a key signed: for one that others may have seen. It acts at once.
+
+    Says what ends with it, and asks first. JSON has the key, and how many `sessions` and `links` ended.
+    """
     with opened(ctx) as core:
         if not yes:
             require_yes(_loss(core, kid), err=True)
         retired = key_rotation.retire(core, kid=kid, actor=operator())
-    typer.echo(f"Nothing is accepted any more that {kid} signed.")
+        now = _find(core, kid)
+    told = f"Nothing is accepted any more that {kid} signed."
     if retired.sessions or retired.links:
-        typer.echo(f"Ended with it: {retired.sessions} sessions, {retired.links} links.")
+        told += f"\nEnded with it: {retired.sessions} sessions, {retired.links} links."
+    print_done({**vars(now), **vars(retired)} if as_json else None, told)
 
 
 def rotate_secret(
     ctx: typer.Context,
     compromised: Annotated[
         bool,
-        typer.Option("--compromised", help="Others have seen it: new keys, and everybody is logged out."),
+        typer.Option(
+            "--compromised", help="Others have seen it: every key is made anew, all sessions and links end."
+        ),
     ] = False,
     new_secret_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Take the new secret key from there; a random one unless given."),
+        typer.Option(
+            metavar="FILE",
+            help="Take the new one from there, readable by its owner alone; a random one unless given.",
+        ),
     ] = None,
     yes: Yes = False,
+    as_json: Json = False,
 ) -> None:
-    """Replace the secret key. The keys are wrapped anew under it, and nobody is logged out."""
+    """Replace the secret key. The keys are wrapped anew under it, and nobody is logged out.
+
+    Asks first. JSON has how many `keys` and secrets of `webhooks` were wrapped anew or made, how many
+    `sessions` and `links` ended, and `in_file`, whether the new one is in its file already.
+    """
     new_secret = secret_key.read(new_secret_file) if new_secret_file else None
     with opened(ctx, patient=True) as core:
         if not yes:
@@ -106,12 +134,12 @@ def rotate_secret(
             core, new_secret=new_secret, compromised=compromised, actor=operator()
         )
         path = core.settings.secret_key_path
-    if compromised:
-        typer.echo(
-            f"{rotated.keys} keys were made anew. Ended: {rotated.sessions} sessions, {rotated.links} links."
-        )
-    else:
-        typer.echo(f"{rotated.keys} keys are wrapped anew; everybody stays logged in.")
+    print_done(
+        vars(rotated) if as_json else None,
+        f"{rotated.keys} keys were made anew. Ended: {rotated.sessions} sessions, {rotated.links} links."
+        if compromised
+        else f"{rotated.keys} keys are wrapped anew; everybody stays logged in.",
+    )
     if compromised and rotated.webhooks:
         typer.echo(
             f"The secrets of {rotated.webhooks} webhooks may have been seen too: replace each with "
@@ -133,11 +161,17 @@ def _print(found: list[KeyView], as_json: bool) -> None:
     print_table(_COLUMNS, [[shown(getattr(key, column)) for column in _COLUMNS] for key in found])
 
 
+def _find(core: Core, kid: str) -> KeyView:
+    """Raises KeyNotFound."""
+    for key in key_rotation.list_keys(core, actor=operator()):
+        if key.kid == kid:
+            return key
+    raise KeyNotFound
+
+
 def _loss(core: Core, kid: str) -> str:
     """Raises KeyNotFound."""
-    use = next((key.use for key in key_rotation.list_keys(core, actor=operator()) if key.kid == kid), None)
-    if use is None:
-        raise KeyNotFound
+    use = _find(core, kid).use
     what = {
         Use.ACCESS: "access tokens under it are refused, clients get new ones by refreshing",
         Use.REFRESH: "sessions that were last refreshed under it end",

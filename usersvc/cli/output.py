@@ -32,11 +32,27 @@ class _Console(Console):
         return False
 
 
+NobodyOr = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="USER", help="E-mail address, id, or username of an activated account; or take options."
+    ),
+]
+
+
 def console(*, err: bool = False) -> Console:
     """Without colour and without broken lines where the output is piped."""
     stream = sys.stderr if err else sys.stdout
     piped = not stream.isatty()
     return _Console(file=stream, highlight=False, soft_wrap=piped, width=_UNBROKEN if piped else None)
+
+
+def print_done(document: Any | None, sentence: str) -> None:
+    """What a command did: for people a sentence; with `--json` the thing as it stands now, in `document`."""
+    if document is None:
+        typer.echo(sentence)
+    else:
+        print_json(document)
 
 
 def print_json(document: Any) -> None:
@@ -74,9 +90,9 @@ def shown(value: object) -> str:
             return str(value)
 
 
-def print_table(columns: list[str], rows: Iterable[Iterable[str | Text]]) -> None:
+def print_table(columns: list[str], rows: Iterable[Iterable[str | Text]], *, err: bool = False) -> None:
     """Brackets in a cell, as mail servers answer them, are no markup; and no cell moves the cursor."""
-    out = console()
+    out = console(err=err)
     cells = [[cell if isinstance(cell, Text) else Text(logs.printable(cell)) for cell in row] for row in rows]
     table = _table(columns, cells)
     fits = out.width == _UNBROKEN or _narrowest(table, out) <= out.width

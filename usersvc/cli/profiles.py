@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from usersvc.cli.opening import opened, operator
-from usersvc.cli.output import Json, Who, print_json_list, print_table
+from usersvc.cli.output import Json, Who, print_done, print_json_list, print_table
+from usersvc.cli.users import document
 from usersvc.profile_schema import JsonObject, parse_object
 from usersvc.services import accounts, profiles
 
@@ -19,26 +20,54 @@ File = Annotated[
 Clear = Annotated[bool, typer.Option("--clear", help="Keep nothing instead.")]
 
 
-def set_profile(ctx: typer.Context, user: Who, file: File = None, clear: Clear = False) -> None:
-    """Put a JSON object in the place of a user's profile."""
+def set_profile(
+    ctx: typer.Context, user: Who, file: File = None, clear: Clear = False, as_json: Json = False
+) -> None:
+    """Put a JSON object in the place of a user's profile.
+
+    For somebody who cannot do it. It has to fit the schema that `profiles.profile_schema` names:
+    docs/extending.md#fields-of-your-own.
+
+        $ echo '{"birthday": "1815-02-30"}' | usersvc set-profile ada@example.org -
+        Error: This profile does not fit what is kept here. profile.birthday: This value is not a "date".
+    """
     given = _object(file, clear)
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         profiles.set_profile(core, user_id=account.id, profile=given, actor=operator())
-    typer.echo(f"The profile of {account.email} is {'empty' if clear else 'set'} now.")
+        now = document(core, account.id) if as_json else None
+    print_done(now, f"The profile of {account.email} is {'empty' if clear else 'set'} now.")
 
 
-def set_attributes(ctx: typer.Context, user: Who, file: File = None, clear: Clear = False) -> None:
-    """Put a JSON object in the place of a user's attributes."""
+def set_attributes(
+    ctx: typer.Context, user: Who, file: File = None, clear: Clear = False, as_json: Json = False
+) -> None:
+    """Put a JSON object in the place of a user's attributes.
+
+    What administrators keep about a user. It has to fit the schema that `profiles.attributes_schema` names:
+    docs/extending.md#fields-of-your-own.
+
+        $ echo '{"customer": "C-1815"}' | usersvc set-attributes ada@example.org -
+        The attributes of ada@example.org are set now.
+    """
     given = _object(file, clear)
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         profiles.set_attributes(core, user_id=account.id, attributes=given, actor=operator())
-    typer.echo(f"The attributes of {account.email} are {'empty' if clear else 'set'} now.")
+        now = document(core, account.id) if as_json else None
+    print_done(now, f"The attributes of {account.email} are {'empty' if clear else 'set'} now.")
 
 
 def check_profiles(ctx: typer.Context, as_json: Json = False) -> None:
-    """List profiles and attributes that do not fit their schema, as it is now."""
+    """List profiles and attributes that do not fit their schema, as it is now.
+
+    A line a mistake: what was stored before the schema was changed. They stay as they are until somebody
+    writes them.
+
+        $ usersvc check-profiles
+        email            field              expected
+        ada@example.org  profile.nickname   There is no such field.
+    """
     with opened(ctx) as core:
         found = (_as_dict(misfit) for misfit in profiles.misfits(core, actor=operator()))
         if as_json:

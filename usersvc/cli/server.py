@@ -31,14 +31,21 @@ _log = logs.get("usersvc.server")
 
 def serve(
     ctx: typer.Context,
-    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 unless set.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 8000 unless set.")] = None,
-    workers: Annotated[int | None, typer.Option(help="API processes; 1 unless set.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on, instead of `server.host`.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on, instead of `server.port`.")] = None,
+    workers: Annotated[int | None, typer.Option(help="API processes, instead of `server.workers`.")] = None,
     no_worker: Annotated[
-        bool, typer.Option("--no-worker", help="Leave mail and jobs to `usersvc worker`.")
+        bool,
+        typer.Option(
+            "--no-worker",
+            help="Leave mail and jobs to `usersvc worker`, as `server.worker = false` does.",
+        ),
     ] = False,
 ) -> None:
-    """Make or migrate the database, then serve the API, with a worker inside."""
+    """Make or migrate the database, then serve the API, with a worker inside.
+
+    Until Ctrl+C or SIGTERM: docs/operations.md#processes, docs/operations.md#stopping-and-restarting.
+    """
     # Before prometheus-client is imported, which would obey it.
     configuration.count_alone()
 
@@ -74,7 +81,10 @@ def worker(
     ctx: typer.Context,
     threads: Annotated[int, typer.Option(min=1, max=32, help="Mails and jobs done at the same time.")] = 2,
 ) -> None:
-    """Send mail and run the periodic jobs, apart from the API."""
+    """Send mail and run the periodic jobs, apart from the API.
+
+    Waits for a database that another process makes. By default a purge holds up no mail.
+    """
     from usersvc.jobs.queue import make_queue
     from usersvc.jobs.worker import Worker, run_until, wait_for_database
 

@@ -7,7 +7,7 @@ import typer
 
 from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
-from usersvc.cli.output import Json, print_json, print_table, shown
+from usersvc.cli.output import Json, print_done, print_json, print_table, shown
 from usersvc.services import service_accounts
 from usersvc.services._credentials import NewCredential
 from usersvc.services.service_accounts import EXPIRES_DAYS, ServiceView
@@ -22,7 +22,7 @@ Permissions = Annotated[
     typer.Option(
         "--permission",
         metavar="PERMISSION",
-        help="What it may do at other services, as orders:write; repeat it.",
+        help="What it may do at other services, as orders:write; repeat it. Those of usersvc are refused.",
     ),
 ]
 Audiences = Annotated[
@@ -30,7 +30,7 @@ Audiences = Annotated[
     typer.Option(
         "--audience",
         metavar="AUDIENCE",
-        help="Out of tokens.audiences: whose tokens it gets and looks into; repeat it.",
+        help="Out of `tokens.audiences`: for whom it gets tokens, and whose it looks into; repeat it.",
     ),
 ]
 Expires = Annotated[
@@ -50,7 +50,18 @@ def create_service(  # noqa: PLR0917 - each is an option of its own
     expires: Expires = EXPIRES_DAYS,
     as_json: Json = False,
 ) -> None:
-    """Make a service account and show its secret, this once."""
+    """Make a service account and show its secret, this once.
+
+    For another program, which acts for itself: docs/oauth.md. `id` is that of the credential, as
+    `revoke-credential` takes it.
+
+        $ usersvc create-service reports --permission orders:read --audience billing
+        field          value
+        id             01a22459-091c-7d85-97af-7884c9edd1c7
+        client_id      01a22459-091c-7d85-97af-7884c93f743d
+        client_secret  usvc_p59wzqZwgYA9WmK1O4rSC6aL7IZAYx9Rs5stD8lL8vw2HtObP
+        expires_at     2027-11-28 22:49:04Z
+    """
     with opened(ctx) as core:
         made = service_accounts.create(
             core,
@@ -66,7 +77,10 @@ def create_service(  # noqa: PLR0917 - each is an option of its own
 
 
 def list_services(ctx: typer.Context, as_json: Json = False) -> None:
-    """List service accounts."""
+    """List service accounts.
+
+    By name.
+    """
     with opened(ctx) as core:
         found = service_accounts.list_services(core, actor=operator())
     if as_json:
@@ -76,7 +90,10 @@ def list_services(ctx: typer.Context, as_json: Json = False) -> None:
 
 
 def show_service(ctx: typer.Context, service: Service, as_json: Json = False) -> None:
-    """Show a service account and its credentials."""
+    """Show a service account and its credentials.
+
+    Without their secrets, which nobody can show again.
+    """
     with opened(ctx) as core:
         found = service_accounts.find(core, name=service, actor=operator())
     if as_json:
@@ -110,8 +127,12 @@ def change_service(  # noqa: PLR0917 - each is an option of its own
             help="Whether it ends sessions by revoking users' tokens.",
         ),
     ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Change what a service account may do. Permissions and audiences that are given replace those before."""
+    """Change what a service account may do. Permissions and audiences that are given replace those before.
+
+    Tokens tell the old permissions until they expire, introspection the new ones at once.
+    """
     if (permission and no_permissions) or (audience and no_audiences):
         raise typer.BadParameter("These options contradict each other: leave out one.")
     given = (permission, audience, description, may_end_sessions)
@@ -131,7 +152,7 @@ def change_service(  # noqa: PLR0917 - each is an option of its own
     same = " already" if found == changed else " now"
     may = ", ".join(changed.permissions) or "no permissions"
     at = ", ".join(changed.audiences) or "no audiences"
-    typer.echo(f"{changed.name} has {may} and {at}{same}.")
+    print_done(as_dict(changed) if as_json else None, f"{changed.name} has {may} and {at}{same}.")
 
 
 def rotate_service(
@@ -143,7 +164,11 @@ def rotate_service(
     expires: Expires = EXPIRES_DAYS,
     as_json: Json = False,
 ) -> None:
-    """Make another secret; those before it work a while longer."""
+    """Make another secret; those before it work a while longer.
+
+    It is shown this once. Those before it work until the overlap is over, so that the program can be given
+    the new one meanwhile. Three can work at the same time.
+    """
     with opened(ctx) as core:
         found = service_accounts.find(core, name=service, actor=operator())
         made = service_accounts.rotate(
@@ -159,34 +184,43 @@ def revoke_credential(
         UUID, typer.Argument(metavar="CREDENTIAL", help="Its id, as show-service lists it.")
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Refuse one secret of a service from now on."""
     with opened(ctx) as core:
         found = service_accounts.find(core, name=service, actor=operator())
         if not yes:
-            require_yes(f"Revoke this credential of {found.name}?")
+            require_yes(f"Revoke this credential of {found.name}?", err=as_json)
         service_accounts.revoke_credential(
             core, service_id=found.id, credential_id=credential, actor=operator()
         )
-    typer.echo(f"The credential {credential} of {found.name} is revoked.")
+        now = service_accounts.find(core, name=str(found.id), actor=operator())
+    print_done(as_dict(now) if as_json else None, f"The credential {credential} of {found.name} is revoked.")
 
 
-def deactivate_service(ctx: typer.Context, service: Service) -> None:
-    """Shut a service account out, at once. Its credentials and its tokens are refused, its rows stay."""
+def deactivate_service(ctx: typer.Context, service: Service, as_json: Json = False) -> None:
+    """Shut a service account out, at once. Its credentials and its tokens are refused, its rows stay.
+
+    Its tokens are refused where they are introspected; services that only check a token's signature take it
+    until it expires.
+    """
     with opened(ctx) as core:
         found = service_accounts.find(core, name=service, actor=operator())
-        service_accounts.deactivate(core, service_id=found.id, actor=operator())
+        changed = service_accounts.deactivate(core, service_id=found.id, actor=operator())
     same = " now" if found.is_active else " already"
-    typer.echo(f"{found.name} is deactivated{same}.")
+    print_done(as_dict(changed) if as_json else None, f"{found.name} is deactivated{same}.")
 
 
-def activate_service(ctx: typer.Context, service: Service) -> None:
-    """Let a deactivated service account in again."""
+def activate_service(ctx: typer.Context, service: Service, as_json: Json = False) -> None:
+    """Let a deactivated service account in again.
+
+    With the secrets that are neither revoked nor expired.
+    """
     with opened(ctx) as core:
         found = service_accounts.find(core, name=service, actor=operator())
-        service_accounts.activate(core, service_id=found.id, actor=operator())
+        changed = service_accounts.activate(core, service_id=found.id, actor=operator())
     same = " already" if found.is_active else " now"
-    typer.echo(f"{found.name} is active{same}.")
+    print_done(as_dict(changed) if as_json else None, f"{found.name} is active{same}.")
 
 
 def as_dict(service: ServiceView) -> dict[str, Any]:

@@ -2,17 +2,19 @@
 
 import json
 import sys
-from typing import Annotated
+from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
 from usersvc.cli.asking import ask_new_password, require_yes
 from usersvc.cli.opening import opened, operator
-from usersvc.cli.output import Json, Who, print_json, print_table, shown
-from usersvc.services import accounts, admin, first_admin, login, memberships
+from usersvc.cli.output import Json, Who, print_done, print_json, print_table, shown
+from usersvc.core import Core
+from usersvc.services import accounts, admin, deletion, first_admin, login, memberships
 
 
-def create_admin(
+def create_admin(  # noqa: PLR0917 - each is an option of its own
     ctx: typer.Context,
     email: Annotated[str, typer.Argument(metavar="EMAIL", help="Address of the administrator.")],
     username: Annotated[str | None, typer.Option(help="A username for a new account.")] = None,
@@ -23,10 +25,15 @@ def create_admin(
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Promote an existing account without asking.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Make an active administrator, or promote an existing account.
 
-    Asks for the password of a new account. An existing active account keeps its own.
+    Asks twice for the password of a new account, and does not show it. An existing active account keeps its
+    own. Makes the database where there is none.
+
+        $ usersvc create-admin root@example.org --password-stdin < password.txt
+        root@example.org is now an administrator.
     """
     with opened(ctx, make=True) as core:
         plan = first_admin.plan_admin(core, email=email)
@@ -36,32 +43,70 @@ def create_admin(
                 "leave out --username and --password-stdin."
             )
         if plan.existing and plan.existing.is_admin and plan.existing.is_active:
-            typer.echo(f"{plan.email} is an administrator already.")
+            before = document(core, plan.existing.id) if as_json else None
+            print_done(before, f"{plan.email} is an administrator already.")
             return
         if plan.existing and not yes:
             _require_an_answer(password_stdin)
-            require_yes(f"Make {plan.email} ({plan.existing.status}) an administrator?")
-        password = _ask_password(password_stdin) if plan.needs_password else None
+            require_yes(f"Make {plan.email} ({plan.existing.status}) an administrator?", err=as_json)
+        password = _ask_password(password_stdin, err=as_json) if plan.needs_password else None
         made = first_admin.create_admin(
             core, email=email, password=password, username=username, actor=operator()
         )
-    typer.echo(f"{made.email} is now an administrator.")
+        now = document(core, made.id) if as_json else None
+    print_done(now, f"{made.email} is now an administrator.")
 
 
 def show_user(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
-    """Show an account."""
+    """Show an account.
+
+    With its profile and attributes, the groups it is in, and whether its login is locked after too many
+    failures (`login_locked`).
+
+        $ usersvc show-user ada@example.org
+        field           value
+        id              01a211f0-879d-77ed-b891-da682a0b2771
+        email           ada@example.org
+        email_verified  no
+        username        ada
+        role            moderator
+        status          invited
+        created_at      2026-11-25 09:01:45Z
+        updated_at      2026-11-25 09:01:45Z
+        last_login_at
+        profile         {}
+        attributes      {"customer":"C-1815"}
+        is_admin        no
+        is_active       no
+        login_locked    no
+        deletion_due_at
+        groups          order-desk, stock
+    """
     with opened(ctx) as core:
-        user_id = accounts.find(core, name=user, actor=operator()).id
-        account = admin.show(core, user_id=user_id, actor=operator())
-        login_locked = login.is_locked(core, user_id=user_id, actor=operator())
-        groups = [group.name for group in memberships.list_of(core, user_id=user_id, actor=operator())]
-    found = {**as_dict(account), "login_locked": login_locked}
+        found, groups = _whole(core, accounts.find(core, name=user, actor=operator()).id)
     if as_json:
-        kept = {"profile": json.loads(account.profile), "attributes": json.loads(account.attributes)}
-        print_json({**found, "groups": groups, **kept})
+        print_json(_parsed(found, groups))
     else:
         rows = {**found, "groups": ", ".join(groups)}
         print_table(["field", "value"], [[key, shown(value)] for key, value in rows.items()])
+
+
+def document(core: Core, user_id: UUID) -> dict[str, object]:
+    """The account as it stands now, with all that `show-user --json` prints."""
+    return _parsed(*_whole(core, user_id))
+
+
+def _whole(core: Core, user_id: UUID) -> tuple[dict[str, Any], list[str]]:
+    account = admin.show(core, user_id=user_id, actor=operator())
+    login_locked = login.is_locked(core, user_id=user_id, actor=operator())
+    groups = [group.name for group in memberships.list_of(core, user_id=user_id, actor=operator())]
+    deletion_due_at = deletion.due_at(core, user_id=user_id, actor=operator())
+    return {**as_dict(account), "login_locked": login_locked, "deletion_due_at": deletion_due_at}, groups
+
+
+def _parsed(found: dict[str, Any], groups: list[str]) -> dict[str, object]:
+    kept = {name: json.loads(found[name]) for name in ("profile", "attributes")}
+    return {**found, "groups": groups, **kept}
 
 
 def as_dict(account: accounts.Account) -> dict[str, object]:
@@ -75,11 +120,11 @@ def _require_an_answer(from_stdin: bool) -> None:
         raise typer.BadParameter("This address has an account that awaits activation: add --yes.")
 
 
-def _ask_password(from_stdin: bool) -> str:
+def _ask_password(from_stdin: bool, *, err: bool) -> str:
     if sys.stdin is None:
         raise typer.BadParameter("Standard input is closed.")
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
     if not sys.stdin.isatty():
         raise typer.BadParameter("There is no terminal to ask on: use --password-stdin.")
-    return ask_new_password()
+    return ask_new_password(err=err)

@@ -9,7 +9,7 @@ import typer
 
 from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
-from usersvc.cli.output import Json, print_json, print_table, shown
+from usersvc.cli.output import Json, print_done, print_json, print_table, shown
 from usersvc.services import webhooks as all_webhooks
 from usersvc.services.webhooks import NewSecret
 from usersvc.webhooks.events import Event
@@ -40,7 +40,10 @@ Described = Annotated[str | None, typer.Option("--description", help="A line of 
 
 
 def webhooks(ctx: typer.Context, as_json: Json = False) -> None:
-    """List webhooks: who is told what happens to accounts."""
+    """List webhooks: who is told what happens to accounts.
+
+    The oldest first, with how many deliveries wait and since when: docs/webhooks.md.
+    """
     with opened(ctx) as core:
         found = all_webhooks.list_webhooks(core, actor=operator())
     if as_json:
@@ -73,7 +76,7 @@ def change_webhook(
     ctx: typer.Context,
     webhook_id: Which,
     *,
-    url: Annotated[str | None, typer.Option(help="Send it there from now on.")] = None,
+    url: Annotated[str | None, typer.Option(help="Send it there from now on, what waits too.")] = None,
     event: OtherEvents = None,
     all_events: Annotated[bool, typer.Option("--all-events", help="Tell of all events.")] = False,
     description: Described = None,
@@ -81,8 +84,12 @@ def change_webhook(
         bool | None,
         typer.Option("--enable/--disable", help="Whether it is told; what waits for a disabled one is lost."),
     ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Give a webhook another URL or other events, or disable it."""
+    """Give a webhook another URL or other events, or disable it.
+
+    What is not named stays.
+    """
     if all_events and event:
         raise typer.BadParameter("Either --event or --all-events.")
     if url is None and not event and not all_events and description is None and enabled is None:
@@ -98,7 +105,8 @@ def change_webhook(
             enabled=enabled,
             actor=operator(),
         )
-    typer.echo("Changed.")
+        now = all_webhooks.show(core, webhook_id=webhook_id, actor=operator())
+    print_done(vars(now) if as_json else None, "Changed.")
 
 
 def rotate_webhook_secret(ctx: typer.Context, webhook_id: Which, as_json: Json = False) -> None:
@@ -115,23 +123,33 @@ def delete_webhook(
     ctx: typer.Context,
     webhook_id: Which,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Forget a webhook and its secret."""
+    """Forget a webhook and its secret.
+
+    What waits for it is dropped. JSON shows it as it was, and how many deliveries were `dropped`.
+    """
     with opened(ctx) as core:
         found = all_webhooks.show(core, webhook_id=webhook_id, actor=operator())
         if not yes:
             if not sys.stdin or not sys.stdin.isatty():
                 raise typer.BadParameter("There is no terminal to ask on: add --yes.")
-            require_yes(f"Delete the webhook to {found.url}?")
+            require_yes(f"Delete the webhook to {found.url}?", err=as_json)
         dropped = all_webhooks.delete(core, webhook_id=webhook_id, actor=operator())
-    typer.echo(f"Deleted. {dropped} deliveries were still due." if dropped else "Deleted.")
+    print_done(
+        {**vars(found), "dropped": dropped} if as_json else None,
+        f"Deleted. {dropped} deliveries were still due." if dropped else "Deleted.",
+    )
 
 
-def test_webhook(ctx: typer.Context, webhook_id: Which) -> None:
-    """Send a test event now, and tell its status."""
+def test_webhook(ctx: typer.Context, webhook_id: Which, as_json: Json = False) -> None:  # noqa: PT028 - no test
+    """Send a test event now, and tell its status.
+
+    `webhook.test`, past the deliveries. Fails (8) where it was not accepted.
+    """
     with opened(ctx) as core:
         status = all_webhooks.send_test(core, webhook_id=webhook_id, actor=operator())
-    typer.echo(f"Accepted: {status}")
+    print_done({"id": webhook_id, "accepted": status} if as_json else None, f"Accepted: {status}")
 
 
 def webhook_deliveries(
@@ -143,8 +161,12 @@ def webhook_deliveries(
 ) -> None:
     """List what was sent to webhooks, or waits.
 
-    Dead: given up after two days. Failed: the receiver wants nothing more. Dropped: there was nothing to
-    tell, or nobody to be told.
+    The newest first. Dead: given up after two days. Failed: the receiver wants nothing more. Dropped: there
+    was nothing to tell, or nobody to be told.
+
+        $ usersvc webhook-deliveries --status due
+        id            webhook       event           user_id       status  attempts  outcome
+        01a22458-...  01a22457-...  user.activated  01a22458-...  due     2         not connected
     """
     with opened(ctx) as core:
         found = all_webhooks.list_deliveries(
@@ -162,11 +184,15 @@ def retry_delivery(
     delivery_id: Annotated[
         UUID, typer.Argument(metavar="ID", help="As `usersvc webhook-deliveries` shows it.")
     ],
+    as_json: Json = False,
 ) -> None:
-    """Try a delivery again that was given up."""
+    """Try a delivery again that was given up.
+
+    Under the same `webhook-id`.
+    """
     with opened(ctx) as core:
-        all_webhooks.retry_delivery(core, delivery_id=delivery_id, actor=operator())
-    typer.echo("A worker tries it again within a minute.")
+        delivery = all_webhooks.retry_delivery(core, delivery_id=delivery_id, actor=operator())
+    print_done(vars(delivery) if as_json else None, "A worker tries it again within a minute.")
 
 
 def _show_secret(made: NewSecret, *, as_json: bool) -> None:

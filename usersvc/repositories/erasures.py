@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, Text, and_, cast, delete, or_, select, update
+from sqlalchemy import Connection, Text, and_, cast, delete, func, or_, select, update
 
 from usersvc.db.models import audit, erasures, outbox, users
 from usersvc.db.types import insert_if_absent
@@ -56,10 +56,13 @@ class Erasures:
         Returns the Message-IDs.
         """
         columns = outbox.c
-        # What strangers ask for knows the address alone.
+        # What strangers ask for knows the address alone. Each by its index.
         asked = and_(columns.user_id.is_(None), columns.address.in_(addresses))
-        found = delete(outbox).where(or_(columns.user_id == user_id, asked)).returning(columns.message_id)
-        return list(self._connection.execute(found).scalars())
+        found: list[str] = []
+        for own in (columns.user_id == user_id, asked):
+            deleted = delete(outbox).where(own).returning(columns.message_id)
+            found += self._connection.execute(deleted).scalars()
+        return found
 
     def blind_audit(self, user_id: UUID) -> None:
         """Leave of the entries about this account its id, what happened and when.
@@ -75,3 +78,20 @@ class Erasures:
         self._connection.execute(update(audit).where(*unknown).values(traces))
         names = or_(columns.action.in_(_NAMING), cast(columns.detail, Text).contains("@"))
         self._connection.execute(update(audit).where(columns.target_id == user_id, names).values(detail={}))
+
+    # -- accounts whose deletion has a date
+
+    def schedule(self, user_id: UUID, due_at: datetime | None, *, at: datetime) -> None:
+        """`due_at`: None where it stays."""
+        values = {"deletion_due_at": due_at, "updated_at": at}
+        self._connection.execute(update(users).where(users.c.id == user_id).values(values))
+
+    def due(self, at: datetime, *, limit: int) -> list[UUID]:
+        """The longest due first."""
+        found = select(users.c.id).where(users.c.deletion_due_at <= at)
+        ordered = found.order_by(users.c.deletion_due_at).limit(limit)
+        return list(self._connection.execute(ordered).scalars())
+
+    def count_due(self, at: datetime) -> int:
+        counted = select(func.count()).select_from(users).where(users.c.deletion_due_at <= at)
+        return self._connection.execute(counted).scalar_one()

@@ -8,7 +8,7 @@ from usersvc.core import Core, Tx
 from usersvc.mail.transports import FileTransport
 from usersvc.repositories.erasures import Erasure
 from usersvc.repositories.users import User
-from usersvc.services import _events, _limits, attempts
+from usersvc.services import _events, _limits, _mails, attempts
 from usersvc.services.actor import Actor
 from usersvc.webhooks.events import Event
 
@@ -30,12 +30,15 @@ def erase(core: Core, tx: Tx, user: User, actor: Actor, *, first: datetime | Non
     """Put the id alone in the place of an account that is held; the Message-IDs of its mails, for `discard`.
 
     `first`: when it was erased before it came back. The row goes as a whole, so that nothing can take what
-    would be left of it for a person.
+    would be left of it for a person. The owner gets a last mail, which leaves the outbox when it is sent.
     """
     message_ids = tx.erasures.delete_mails(user.id, user.email, user.email_key)
     _limits.forget(core, tx, user.id, user.email_key)
     attempts.forget(core, tx, user)
     tx.erasures.delete_user(user.id)
+    if user.activated_at and first is None:
+        # The account is not named: whose address it was is not to be found by the id.
+        _mails.queue_mail(core, tx, "account_erased", address=user.email)
     tx.erasures.insert(Erasure(user.id, tx.now))
     tx.erasures.blind_audit(user.id)
     detail: dict[str, Any] = {"first": first} if first else {}

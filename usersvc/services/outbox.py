@@ -59,17 +59,22 @@ def list_mails(core: Core, *, status: str | None = None, limit: int = 50, actor:
 
 
 @retried
-def retry(core: Core, *, mail_id: UUID, actor: Actor) -> None:
+def retry(core: Core, *, mail_id: UUID, actor: Actor) -> MailView:
     """Try a mail again that was given up, for another two days.
 
     Raises MailNotFound, MailNotGivenUp, Forbidden.
     """
     authorization.require_operator(actor)
     with core.write() as tx:
-        if not tx.outbox.revive(mail_id, at=tx.now, give_up_at=tx.now + GIVE_UP_AFTER):
-            raise MailNotGivenUp if tx.outbox.by_id(mail_id) else MailNotFound
+        revived = tx.outbox.revive(mail_id, at=tx.now, give_up_at=tx.now + GIVE_UP_AFTER)
+        mail = tx.outbox.by_id(mail_id)
+        if mail is None:
+            raise MailNotFound
+        if not revived:
+            raise MailNotGivenUp
         tx.audit(actor, "mail.retried", mail=str(mail_id))
         tx.wake_worker()
+    return MailView.of(mail)
 
 
 def send_test(core: Core, *, address: str, actor: Actor) -> str:
@@ -100,4 +105,6 @@ def _send_now(core: Core, to: str) -> str:
     now = core.clock.now()
     data = {"host": urlsplit(core.settings.public_url).netloc}
     own_id = message_id(core, "test", new_id(now))
-    return core.transport.send(core.messages.render("test", data, to=to, message_id=own_id, at=now))
+    locale = core.settings.mail.default_locale
+    message = core.messages.render("test", data, locale=locale, to=to, message_id=own_id, at=now)
+    return core.transport.send(message)

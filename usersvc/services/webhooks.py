@@ -259,17 +259,22 @@ def list_deliveries(
 
 
 @retried
-def retry_delivery(core: Core, *, delivery_id: UUID, actor: Actor) -> None:
+def retry_delivery(core: Core, *, delivery_id: UUID, actor: Actor) -> DeliveryView:
     """Try a delivery again that was given up, for another two days, under the same id.
 
     Raises DeliveryNotFound, DeliveryNotGivenUp, Forbidden.
     """
     authorization.require_operator(actor)
     with core.write() as tx:
-        if not tx.deliveries.revive(delivery_id, at=tx.now, give_up_at=tx.now + GIVE_UP_AFTER):
-            raise DeliveryNotGivenUp if tx.deliveries.by_id(delivery_id) else DeliveryNotFound
+        revived = tx.deliveries.revive(delivery_id, at=tx.now, give_up_at=tx.now + GIVE_UP_AFTER)
+        delivery = tx.deliveries.by_id(delivery_id)
+        if delivery is None:
+            raise DeliveryNotFound
+        if not revived:
+            raise DeliveryNotGivenUp
         tx.audit(actor, "webhook.delivery_retried", delivery=str(delivery_id))
         tx.wake_worker()
+    return DeliveryView.of(delivery)
 
 
 def _hold(tx: Tx, webhook_id: UUID) -> Webhook:
