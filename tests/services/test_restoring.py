@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from usersvc.services import (
     admin,
     authentication,
     backups,
+    deletion,
     erasure,
     keys,
     maintenance,
@@ -182,6 +184,22 @@ def test_after_restore_is_safe_to_repeat(core: Core, again: Again) -> None:
     assert logged_in(core)
     with pytest.raises(Forbidden):
         restoring.after_restore(core, actor=STRANGER)
+
+
+def test_a_deletion_that_was_called_off_since_can_be_called_off_again(
+    core: Core, clock: MovedClock, again: Again
+) -> None:
+    """The backup knows nothing of it, and its date may have passed."""
+    ada = active(core)
+    deletion.schedule(core, user_id=ada.id, actor=OPERATOR)
+    days = core.settings.retention.deletion_grace_days
+    clock.move(days=days + 1)
+    restoring.after_restore(core, actor=OPERATOR)
+    core = again(core)
+    assert deletion.carry_out_due(core, actor=OPERATOR) == 0
+    assert user_row(core).deletion_due_at == clock.now() + timedelta(days=days)
+    assert logged_in(core)
+    assert user_row(core).deletion_due_at is None
 
 
 def test_whoever_is_the_last_administrator_is_not_erased_and_told(core: Core) -> None:

@@ -95,3 +95,8 @@ class Erasures:
     def count_due(self, at: datetime) -> int:
         counted = select(func.count()).select_from(users).where(users.c.deletion_due_at <= at)
         return self._connection.execute(counted).scalar_one()
+
+    def put_off_due(self, *, until: datetime) -> int:
+        """No account is to be deleted before this time; how many would have been."""
+        sooner = update(users).where(users.c.deletion_due_at < until).values(deletion_due_at=until)
+        return self._connection.execute(sooner).rowcount

@@ -17,6 +17,7 @@ REVOCATIONS = (
     "user.deactivated",
     "user.role_changed",
     "user.login_locked",
+    "user.deletion_scheduled",
     "group.changed",
     "group.deleted",
     "group.member_changed",

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -248,6 +248,8 @@ def _end_all(core: Core, fresh: list[Key], again: list[Erasure], load: Path | No
         _make_keys_anew(tx, fresh, _keys.secret_of(core, check, settle=True), actor)
         for record in again:
             tx.erasures.insert(record)
+        # Who called it off since has to be able to do so again.
+        tx.erasures.put_off_due(until=tx.now + timedelta(days=core.settings.retention.deletion_grace_days))
         tx.jobs.skip_missed(at=tx.now)
         mark_unfinished(tx.connection, mark_of_backup(HEAD, made_at or tx.now))
         return Ended(
