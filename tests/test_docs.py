@@ -17,6 +17,7 @@ from usersvc.api.deps import PREFIX
 from usersvc.api.errors import STATUS, TRANSPORT
 from usersvc.cli import commands
 from usersvc.cli.app import CLOSED_PIPE, EXIT, WRONG_SETTING, app
+from usersvc.cli.apply import DIFFERS
 from usersvc.cli.commands import load
 from usersvc.core import Core
 from usersvc.errors import CODES
@@ -48,6 +49,8 @@ _OF_COMMANDS = {
     "INVALID_WEBHOOK",
     "WEBHOOK_NOT_FOUND",
     "WEBHOOK_NOT_REACHED",
+    "WEBHOOK_URL_TAKEN",
+    "SECRET_FILE_NOT_WRITTEN",
     "DELIVERY_NOT_FOUND",
     "DELIVERY_NOT_GIVEN_UP",
     "DATABASE_NOT_EMPTY",
@@ -112,7 +115,7 @@ def test_every_exit_code_is_documented() -> None:
     documented = {
         int(code) for code in re.findall(r"^\| (\d+) \|", _text("docs/operations.md"), re.MULTILINE)
     }
-    assert {0, 1, 2, WRONG_SETTING, CLOSED_PIPE, *EXIT.values()} <= documented
+    assert {0, 1, 2, DIFFERS, WRONG_SETTING, CLOSED_PIPE, *EXIT.values()} <= documented
 
 
 def test_the_bounds_of_the_hashing_queue_are_documented() -> None:

@@ -152,6 +152,12 @@ COMMANDS = [
         "Copy everything into another database: from SQLite to PostgreSQL, or back.",
     ),
     Listed(
+        "apply",
+        "apply",
+        "Settings",
+        "Bring roles, groups, services and webhooks to what a file says.",
+    ),
+    Listed(
         "check-config",
         "configuration",
         "Settings",

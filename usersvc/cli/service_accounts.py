@@ -10,11 +10,10 @@ from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_json, print_table, shown
 from usersvc.services import service_accounts
 from usersvc.services._credentials import NewCredential
-from usersvc.services.service_accounts import EXPIRES_DAYS, ServiceView
+from usersvc.services.service_accounts import EXPIRES_DAYS, LONGEST_EXPIRES_DAYS, ServiceView
 
 _COLUMNS = ["name", "id", "is_active", "permissions", "audiences", "last_used_at"]
 _OF_CREDENTIAL = ["id", "hint", "works", "created_at", "expires_at", "last_used_at", "revoked_at"]
-_MOST_DAYS = 3650
 
 Service = Annotated[str, typer.Argument(metavar="SERVICE", help="Name or id.")]
 Permissions = Annotated[
@@ -34,7 +33,8 @@ Audiences = Annotated[
     ),
 ]
 Expires = Annotated[
-    int, typer.Option(min=0, max=_MOST_DAYS, help="The days that the secret works; 0: without an end.")
+    int,
+    typer.Option(min=0, max=LONGEST_EXPIRES_DAYS, help="The days that the secret works; 0: without an end."),
 ]
 
 
