@@ -100,6 +100,12 @@ COMMANDS = [
     ),
     Listed("deactivate-service", "service_accounts", "Services", "Shut a service account out, at once."),
     Listed("activate-service", "service_accounts", "Services", "Let a deactivated service account in again."),
+    Listed(
+        "delete-service",
+        "service_accounts",
+        "Services",
+        "Delete a service account for good, with its secrets.",
+    ),
     Listed("outbox", "mail", "Mail", "List mails."),
     Listed("retry-mail", "mail", "Mail", "Try a mail again that was given up."),
     Listed(

@@ -189,6 +189,20 @@ def activate_service(ctx: typer.Context, service: Service) -> None:
     typer.echo(f"{found.name} is active{same}.")
 
 
+def delete_service(
+    ctx: typer.Context,
+    service: Service,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a service account for good, with its secrets."""
+    with opened(ctx) as core:
+        found = service_accounts.find(core, name=service, actor=operator())
+        if not yes:
+            require_yes(f"Delete {found.name}, with its secrets?")
+        service_accounts.delete(core, service_id=found.id, actor=operator())
+    typer.echo(f"Deleted {found.name}.")
+
+
 def as_dict(service: ServiceView) -> dict[str, Any]:
     """The service as the API has it."""
     return {**vars(service), "credentials": [vars(credential) for credential in service.credentials]}

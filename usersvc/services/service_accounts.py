@@ -182,6 +182,19 @@ def activate(core: Core, *, service_id: UUID, actor: Actor) -> ServiceView:
 
 
 @retried
+def delete(core: Core, *, service_id: UUID, actor: Actor) -> None:
+    """Delete a service with its credentials, for good; its name is free. What the audit says of it stays.
+
+    Its tokens are refused where they are introspected, at once; another service of this name has another
+    client id. Raises Forbidden, ServiceNotFound.
+    """
+    with core.write() as tx:
+        service = _hold(tx, actor, service_id)
+        tx.services.delete(service.id)
+        tx.audit(actor, "service.deleted", target=service.id, name=service.name)
+
+
+@retried
 def rotate(
     core: Core, *, service_id: UUID, expires_days: int = EXPIRES_DAYS, overlap_hours: int = 24, actor: Actor
 ) -> NewCredential:
