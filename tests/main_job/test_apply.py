@@ -62,8 +62,10 @@ def test_the_example_is_shown_at_a_terminal_and_applied_once_by_two_at_once(
         )
         for _ in range(2)
     ]
-    told = "".join(process.communicate(timeout=PATIENCE_SECONDS)[0] for process in both)
+    each = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in both]
+    told = "".join(each)
     assert [process.returncode for process in both] == [0, 0], told
+    assert all(re.search("^(Done: |Somebody else has |Nothing is )", one, re.MULTILINE) for one in each), told
     secrets = {path.name: path.read_text(encoding="utf-8").strip() for path in (folder / "secrets").iterdir()}
     assert sorted(secrets) == ["invoicing", "webhook"]
     assert told.count("its secret is in") == 2

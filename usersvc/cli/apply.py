@@ -57,7 +57,7 @@ def apply(
             _carry_out(core, declared, plan, done)
     if as_json:
         print_json(_as_dict(declared, plan, done))
-    else:
+    elif plan.steps and not check:
         _tell(done)
     if check and plan.steps:
         raise typer.Exit(DIFFERS)
@@ -129,6 +129,7 @@ def _some(sign: str, names: Any) -> list[str]:
 
 def _tell(done: Done) -> None:
     if not done:
+        typer.echo("Somebody else has made these changes meanwhile.")
         return
     typer.echo(f"Done: {len(done)} {'change' if len(done) == 1 else 'changes'}.")
     for step, outcome in done:
