@@ -16,6 +16,7 @@ from usersvc.api.deps import PREFIX
 from usersvc.api.errors import STATUS, TRANSPORT
 from usersvc.cli import commands
 from usersvc.cli.app import CLOSED_PIPE, EXIT, WRONG_SETTING
+from usersvc.cli.apply import DIFFERS
 from usersvc.core import Core
 from usersvc.errors import CODES
 from usersvc.mail.samples import SAMPLES
@@ -46,6 +47,8 @@ _OF_COMMANDS = {
     "INVALID_WEBHOOK",
     "WEBHOOK_NOT_FOUND",
     "WEBHOOK_NOT_REACHED",
+    "WEBHOOK_URL_TAKEN",
+    "SECRET_FILE_NOT_WRITTEN",
     "DELIVERY_NOT_FOUND",
     "DELIVERY_NOT_GIVEN_UP",
     "INVALID_IMPORT",
@@ -122,7 +125,7 @@ def test_every_exit_code_is_documented() -> None:
     documented = {
         int(code) for code in re.findall(r"^\| (\d+) \|", _text("docs/operations.md"), re.MULTILINE)
     }
-    assert {0, 1, 2, WRONG_SETTING, CLOSED_PIPE, *EXIT.values()} <= documented
+    assert {0, 1, 2, DIFFERS, WRONG_SETTING, CLOSED_PIPE, *EXIT.values()} <= documented
 
 
 def test_the_bounds_of_the_hashing_queue_are_documented() -> None:

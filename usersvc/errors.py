@@ -59,9 +59,18 @@ class DomainError(Exception):
 class Misconfigured(Exception):
     """What is wrong with the settings, a line a mistake; nothing was started or changed."""
 
+    one: ClassVar[str] = "A setting is wrong:"
+    many: ClassVar[str] = "These settings are wrong:"
+
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
+
+
+class WrongDeclaration(Misconfigured):
+    """What is wrong with a file that says what there should be."""
+
+    one = many = "This file cannot be applied:"
 
 
 class KeepWrites(Exception):
@@ -395,6 +404,11 @@ class DatabaseInUse(DomainError):
     message = "Something uses the database: stop every `usersvc serve` and `usersvc worker` first."
 
 
+class WebhookUrlTaken(DomainError):
+    kind = Kind.CONFLICT
+    message = "There is a webhook to this URL."
+
+
 class DeliveryNotGivenUp(DomainError):
     kind = Kind.CONFLICT
     message = "This delivery was not given up."
@@ -527,6 +541,11 @@ class KeysUnavailable(DomainError):
 class MailNotSent(DomainError):
     kind = Kind.UNAVAILABLE
     message = "The mail could not be sent."
+
+
+class SecretFileNotWritten(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "The secret could not be written to its file."
 
 
 class WebhookNotReached(DomainError):

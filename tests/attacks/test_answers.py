@@ -38,7 +38,8 @@ FIELDS = {
     "sign-up": "email activation",
     "count": "sessions_ended",
     "deletion": "deletion_due_at",
-    "export": "exported_at complete account profile attributes groups email_changes sessions known_devices known_networks mails audit",
+    "export": "exported_at complete account profile attributes groups email_changes sessions known_devices "
+    "known_networks mails audit",
 }
 
 

@@ -80,6 +80,7 @@ ROUTES: dict[str, tuple[int, int, int, int]] = {
     "PATCH /admin/services/{service_id}": _ADMIN,
     "PATCH /admin/services/{service_id}/activate": _ADMIN,
     "PATCH /admin/services/{service_id}/deactivate": _ADMIN,
+    "DELETE /admin/services/{service_id}": _ADMIN,
     "POST /admin/services/{service_id}/credentials": (401, 403, 403, 201),
     "DELETE /admin/services/{service_id}/credentials/{credential_id}": _ADMIN,
     "GET /users/me/groups": _OWN,

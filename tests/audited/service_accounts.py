@@ -83,6 +83,13 @@ def activate_a_service(w: World) -> Iterator[None]:
     service_accounts.activate(w.core, service_id=made.service.id, actor=OPERATOR)
 
 
+@told(service_accounts.delete, "service.deleted | operator tester |  | ok")
+def delete_a_service(w: World) -> Iterator[None]:
+    made = _service(w)
+    yield
+    service_accounts.delete(w.core, service_id=made.service.id, actor=OPERATOR)
+
+
 @told(client_authentication.authenticate_client)
 def use_a_credential_for_the_first_time(w: World) -> Iterator[None]:
     made = _service(w)

@@ -56,6 +56,9 @@ def test_it_is_changed_rotated_revoked_shut_out_and_let_in(run: Run, made: dict[
     for command, state in (("deactivate-service", "deactivated"), ("activate-service", "active")):
         assert run(command, "reports").stdout == f"reports is {state} now.\n"
         assert run(command, "REPORTS").stdout == f"reports is {state} already.\n"
+    assert "Abort" in run("delete-service", "reports", text="n\n", code=1).output
+    assert run("delete-service", "REPORTS", "--yes").stdout == "Deleted reports.\n"
+    run("delete-service", "reports", "--yes", code=5)
 
 
 @pytest.mark.parametrize(

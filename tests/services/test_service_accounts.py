@@ -25,10 +25,11 @@ from usersvc.errors import (
     TooManyCredentials,
     UnknownAudience,
 )
-from usersvc.services import admin, client_authentication, service_accounts
+from usersvc.services import admin, client_authentication, client_credentials, service_accounts
 from usersvc.services._credentials import NewCredential
 from usersvc.services.actor import PERMISSIONS
 from usersvc.services.client_authentication import Client, authenticate_client
+from usersvc.services.introspection import introspect
 from usersvc.services.service_accounts import MOST_PERMISSIONS, NewService
 
 
@@ -123,6 +124,7 @@ def test_a51_only_administrators_make_and_see_them(core: Core) -> None:
         lambda: service_accounts.change(core, service_id=new.service.id, permissions=[], actor=user),
         lambda: service_accounts.deactivate(core, service_id=new.service.id, actor=user),
         lambda: service_accounts.activate(core, service_id=new.service.id, actor=user),
+        lambda: service_accounts.delete(core, service_id=new.service.id, actor=user),
         lambda: service_accounts.rotate(core, service_id=new.service.id, actor=user),
         lambda: service_accounts.revoke_credential(
             core, service_id=new.service.id, credential_id=new.credential.id, actor=user
@@ -238,6 +240,41 @@ def test_a59_a_deactivated_service_and_a_revoked_secret_are_refused_at_once(core
     assert service_accounts.activate(core, service_id=new.service.id, actor=OPERATOR).is_active
     with pytest.raises(InvalidClient):
         client_of(core, new.credential)
+
+
+def test_a59_a_deleted_service_is_refused_at_once_and_its_name_is_free(core: Core) -> None:
+    other = made(core, "looks")
+    new = made(core)
+    client = client_of(core, new.credential)
+    token = client_credentials.issue(core, client=client, scope=None, audience=None).access_token
+    looks = client_of(core, other.credential)
+    assert introspect(core, client=looks, token=token)
+    service_accounts.delete(core, service_id=new.service.id, actor=OPERATOR)
+    assert introspect(core, client=looks, token=token) is None
+    with pytest.raises(InvalidClient):
+        client_of(core, new.credential)
+    [entry] = audit_rows(core, "service.deleted")
+    assert (entry.target_id, entry.detail) == (new.service.id, {"name": "reports"})
+    with pytest.raises(ServiceNotFound):
+        service_accounts.delete(core, service_id=new.service.id, actor=OPERATOR)
+    # Another one of this name has nothing of it.
+    again = made(core)
+    assert [each.id for each in again.service.credentials] == [again.credential.id]
+    with pytest.raises(InvalidClient):
+        client_of(core, new.credential)
+    assert introspect(core, client=looks, token=token) is None
+    # Of several at once one has done it.
+    done = together(
+        *[lambda: service_accounts.delete(core, service_id=again.service.id, actor=OPERATOR)] * 3,
+        lambda: service_accounts.rotate(core, service_id=again.service.id, actor=OPERATOR),
+    )
+    assert sorted(type(one).__name__ for one in done[:3]) == [
+        "NoneType",
+        "ServiceNotFound",
+        "ServiceNotFound",
+    ]
+    assert isinstance(done[3], NewCredential | ServiceNotFound)
+    assert [each.id for each in service_accounts.list_services(core, actor=OPERATOR)] == [other.service.id]
 
 
 def test_the_last_use_is_written_once_an_hour(core: Core, clock: MovedClock) -> None:

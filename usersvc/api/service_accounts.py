@@ -116,6 +116,18 @@ async def deactivate_service(service_id: UUID, request: Request, bearer: BearerT
     return answer(ServiceOut.model_validate(changed))
 
 
+@router.delete(
+    "/services/{service_id}",
+    summary="Delete a service account",
+    response_model=Success[None],
+    responses=documented(*_MAY_NOT, ServiceNotFound),
+)
+async def delete_service(service_id: UUID, request: Request, bearer: BearerToken) -> Response:
+    """Delete it for good, with its secrets; its tokens are refused at once where they are introspected."""
+    await run_signed_in(request, bearer, service_accounts.delete, service_id=service_id)
+    return answer()
+
+
 @router.post(
     "/services/{service_id}/credentials",
     summary="Rotate the secret of a service account",

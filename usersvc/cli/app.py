@@ -64,9 +64,7 @@ class _Commands(BoldHeadings, TyperGroup):
         except BrokenPipeError:
             raise
         except Misconfigured as error:
-            typer.echo(
-                "These settings are wrong:" if len(error.mistakes) > 1 else "A setting is wrong:", err=True
-            )
+            typer.echo(error.many if len(error.mistakes) > 1 else error.one, err=True)
             for mistake in error.mistakes:
                 typer.echo(f"  {mistake}", err=True)
             raise typer.Exit(WRONG_SETTING) from None

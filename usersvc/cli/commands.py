@@ -140,6 +140,12 @@ COMMANDS = [
     ),
     Listed("deactivate-service", "service_accounts", "Services", "Shut a service account out, at once."),
     Listed("activate-service", "service_accounts", "Services", "Let a deactivated service account in again."),
+    Listed(
+        "delete-service",
+        "service_accounts",
+        "Services",
+        "Delete a service account for good, with its secrets.",
+    ),
     Listed("outbox", "mail", "Mail", "List mails."),
     Listed("retry-mail", "mail", "Mail", "Try a mail again that was given up."),
     Listed(
@@ -215,6 +221,12 @@ COMMANDS = [
         "backups",
         "Database",
         "End what a database revives that was restored by other means: sessions, links, keys, mails.",
+    ),
+    Listed(
+        "apply",
+        "apply",
+        "Settings",
+        "Bring roles, groups, services and webhooks to what a file says.",
     ),
     Listed(
         "check-config",

@@ -10,11 +10,10 @@ from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_done, print_json, print_table, shown
 from usersvc.services import service_accounts
 from usersvc.services._credentials import NewCredential
-from usersvc.services.service_accounts import EXPIRES_DAYS, ServiceView
+from usersvc.services.service_accounts import EXPIRES_DAYS, LONGEST_EXPIRES_DAYS, ServiceView
 
 _COLUMNS = ["name", "id", "is_active", "permissions", "audiences", "last_used_at"]
 _OF_CREDENTIAL = ["id", "hint", "works", "created_at", "expires_at", "last_used_at", "revoked_at"]
-_MOST_DAYS = 3650
 
 Service = Annotated[str, typer.Argument(metavar="SERVICE", help="Name or id.")]
 Permissions = Annotated[
@@ -34,7 +33,8 @@ Audiences = Annotated[
     ),
 ]
 Expires = Annotated[
-    int, typer.Option(min=0, max=_MOST_DAYS, help="The days that the secret works; 0: without an end.")
+    int,
+    typer.Option(min=0, max=LONGEST_EXPIRES_DAYS, help="The days that the secret works; 0: without an end."),
 ]
 
 
@@ -221,6 +221,21 @@ def activate_service(ctx: typer.Context, service: Service, as_json: Json = False
         changed = service_accounts.activate(core, service_id=found.id, actor=operator())
     same = " already" if found.is_active else " now"
     print_done(as_dict(changed) if as_json else None, f"{found.name} is active{same}.")
+
+
+def delete_service(
+    ctx: typer.Context,
+    service: Service,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete a service account for good, with its secrets. JSON shows it as it was."""
+    with opened(ctx) as core:
+        found = service_accounts.find(core, name=service, actor=operator())
+        if not yes:
+            require_yes(f"Delete {found.name}, with its secrets?", err=as_json)
+        service_accounts.delete(core, service_id=found.id, actor=operator())
+    print_done(as_dict(found) if as_json else None, f"Deleted {found.name}.")
 
 
 def as_dict(service: ServiceView) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from usersvc.db.models import revoked_tokens, service_credentials, services
 from usersvc.db.types import insert_if_absent
@@ -84,6 +84,10 @@ class Services:
     def insert(self, service: Service) -> bool:
         """False where the name is taken."""
         return insert_if_absent(self._connection, services, vars(service), on=["name"])
+
+    def delete(self, service_id: UUID) -> None:
+        """With its credentials."""
+        self._connection.execute(delete(services).where(services.c.id == service_id))
 
     def change(self, service_id: UUID, **values: Any) -> None:
         self._connection.execute(update(services).where(services.c.id == service_id).values(**values))

@@ -70,6 +70,11 @@ class Webhooks:
         found = select(*_COLUMNS).order_by(webhooks.c.created_at, webhooks.c.id)
         return [Webhook(*row) for row in self._connection.execute(found)]
 
+    def is_there(self, url: str) -> bool:
+        """Whether one leads to this URL."""
+        found = select(webhooks.c.id).where(webhooks.c.url == url).limit(1)
+        return self._connection.execute(found).first() is not None
+
     def by_id(self, webhook_id: UUID) -> Webhook | None:
         row = self._connection.execute(select(*_COLUMNS).where(webhooks.c.id == webhook_id)).first()
         return Webhook(*row) if row else None

@@ -74,6 +74,7 @@ ACTIONS = (
     "service.credential_revoked",
     "service.deactivated",
     "service.activated",
+    "service.deleted",
     "service.authentication_failed",
     "session.revoked",
     "token.revoked",

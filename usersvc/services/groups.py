@@ -56,7 +56,7 @@ def create(
     Raises Forbidden, InvalidGroup, InvalidPermission, ReservedPermission, TooManyPermissions, GroupNameTaken,
     TooManyGroups.
     """
-    _check(name, description)
+    require_fit(name, description)
     wanted = _names(permissions)
     with core.write() as tx:
         _hold_all(tx, actor)
@@ -86,7 +86,7 @@ def change(
     have them with their next token. Raises what `create` raises, GroupNotFound, and TokenTooLarge where the
     token of a member would get too large; nothing is changed then.
     """
-    _check(name, description)
+    require_fit(name, description)
     replaced, more = None if permissions is None else _names(permissions), _names(grant)
     with core.write() as tx:
         _hold_all(tx, actor)
@@ -168,7 +168,8 @@ def _hold_all(tx: Tx, actor: Actor) -> None:
     authorization.require(tx, actor, "groups:write")
 
 
-def _check(name: str | None, description: str | None) -> None:
+def require_fit(name: str | None, description: str | None) -> None:
+    """None is not looked at. Raises InvalidGroup."""
     if name is not None and not _NAME.fullmatch(name):
         raise InvalidGroup
     if description is not None and len(description) > LONGEST_DESCRIPTION:

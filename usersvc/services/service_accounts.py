@@ -31,6 +31,7 @@ from usersvc.services.permissions import permission_name
 MOST_PERMISSIONS = 32
 LONGEST_DESCRIPTION = 200
 EXPIRES_DAYS = 365
+LONGEST_EXPIRES_DAYS = 3650
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
@@ -95,14 +96,14 @@ def create(
     InvalidDescription, ServiceNameTaken.
     """
     values: dict[str, Any] = {
-        "permissions": _permissions(permissions),
-        "audiences": _audiences(core, audiences),
-        "description": _description(description),
+        "permissions": permission_list(permissions),
+        "audiences": audience_list(core, audiences),
+        "description": one_line(description),
         "may_end_sessions": may_end_sessions,
     }
     with core.write() as tx:
         authorization.require(tx, actor, "services:write")
-        service = _new_service(tx, _name(name), values)
+        service = _new_service(tx, service_name(name), values)
         if not tx.services.insert(service):
             raise ServiceNameTaken
         credential = _credentials.make(tx, service.id, expires_days=expires_days)
@@ -135,9 +136,9 @@ def change(
     InvalidDescription.
     """
     given: dict[str, Any] = {
-        "permissions": None if permissions is None else _permissions(permissions),
-        "audiences": None if audiences is None else _audiences(core, audiences),
-        "description": None if description is None else _description(description),
+        "permissions": None if permissions is None else permission_list(permissions),
+        "audiences": None if audiences is None else audience_list(core, audiences),
+        "description": None if description is None else one_line(description),
         "may_end_sessions": may_end_sessions,
     }
     with core.write() as tx:
@@ -178,6 +179,19 @@ def activate(core: Core, *, service_id: UUID, actor: Actor) -> ServiceView:
             tx.services.change(service.id, deactivated_at=None, updated_at=tx.now)
             tx.audit(actor, "service.activated", target=service.id)
         return _as_it_stands(tx, service)
+
+
+@retried
+def delete(core: Core, *, service_id: UUID, actor: Actor) -> None:
+    """Delete a service with its credentials, for good; its name is free. What the audit says of it stays.
+
+    Its tokens are refused where they are introspected, at once; another service of this name has another
+    client id. Raises Forbidden, ServiceNotFound.
+    """
+    with core.write() as tx:
+        service = _hold(tx, actor, service_id)
+        tx.services.delete(service.id)
+        tx.audit(actor, "service.deleted", target=service.id, name=service.name)
 
 
 @retried
@@ -273,29 +287,32 @@ def _new_service(tx: Tx, name: str, values: dict[str, Any]) -> services.Service:
     )
 
 
-def _name(text: str) -> str:
-    """Lower case, so that two spellings are one name."""
+def service_name(text: str) -> str:
+    """Lower case, so that two spellings are one name. Raises InvalidServiceName."""
     name = text.lower() if text.isascii() else ""
     if not _NAME.fullmatch(name) or _UUID.fullmatch(name):
         raise InvalidServiceName
     return name
 
 
-def _permissions(names: Sequence[str]) -> list[str]:
+def permission_list(names: Sequence[str]) -> list[str]:
+    """Sorted, each once. Raises InvalidPermission, ReservedPermission."""
     found = sorted({permission_name(name) for name in names})
     if len(found) > MOST_PERMISSIONS:
         raise InvalidPermission(f"A service has at most {MOST_PERMISSIONS} permissions.")
     return found
 
 
-def _audiences(core: Core, names: Sequence[str]) -> list[str]:
+def audience_list(core: Core, names: Sequence[str]) -> list[str]:
+    """Sorted, each once. Raises UnknownAudience."""
     for name in names:
         if name not in core.settings.audiences:
             raise UnknownAudience
     return sorted(set(names))
 
 
-def _description(text: str) -> str:
+def one_line(text: str) -> str:
+    """A description as it is. Raises InvalidDescription."""
     if len(text) > LONGEST_DESCRIPTION or not text.isprintable():
         raise InvalidDescription
     return text

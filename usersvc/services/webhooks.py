@@ -17,6 +17,7 @@ from usersvc.errors import (
     InvalidWebhook,
     WebhookNotFound,
     WebhookNotReached,
+    WebhookUrlTaken,
 )
 from usersvc.repositories.webhooks import Delivery, Webhook
 from usersvc.security.secrets import new_id
@@ -123,28 +124,40 @@ def show(core: Core, *, webhook_id: UUID, actor: Actor) -> WebhookView:
 
 @retried
 def create(
-    core: Core, *, url: str, events: Collection[Event] = (), description: str = "", actor: Actor
+    core: Core,
+    *,
+    url: str,
+    events: Collection[Event] = (),
+    description: str = "",
+    enabled: bool = True,
+    once: bool = False,
+    actor: Actor,
 ) -> NewSecret:
     """Tell this address of these events from now on, of all where none is named.
 
-    Raises InvalidWebhook, with the reason, Forbidden, KeysChanged. The address behind a name is looked at
-    when something is sent.
+    Raises InvalidWebhook, with the reason, Forbidden, KeysChanged; with `once` WebhookUrlTaken where there is
+    one to this URL, made in this moment too. The address behind a name is looked at when something is sent.
     """
     authorization.require_operator(actor)
-    _require_url(core, url)
-    _require_description(description)
+    require_url(core, url)
+    require_description(description)
     secret = new_secret()
     with core.write() as tx:
         webhook_id = new_id(tx.now)
+        # This waits for who makes another one.
+        secret_wrapped = _webhooks.wrap(core, tx, webhook_id, secret)
+        if once and tx.webhooks.is_there(url):
+            raise WebhookUrlTaken
         tx.webhooks.insert(
             Webhook(
                 id=webhook_id,
                 url=url,
                 events=sorted(events),
                 description=description,
-                secret_wrapped=_webhooks.wrap(core, tx, webhook_id, secret),
+                secret_wrapped=secret_wrapped,
                 created_at=tx.now,
                 updated_at=tx.now,
+                disabled_at=None if enabled else tx.now,
             )
         )
         host = parse(url).host
@@ -169,8 +182,8 @@ def change(
     """
     authorization.require_operator(actor)
     if url is not None:
-        _require_url(core, url)
-    _require_description(description or "")
+        require_url(core, url)
+    require_description(description or "")
     with core.write() as tx:
         webhook = _hold(tx, webhook_id)
         given = {"url": url, "events": None if events is None else sorted(events), "description": description}
@@ -284,7 +297,7 @@ def _hold(tx: Tx, webhook_id: UUID) -> Webhook:
     return found
 
 
-def _require_url(core: Core, url: str) -> None:
+def require_url(core: Core, url: str) -> None:
     """Raises InvalidWebhook. An address is judged here already, so that the mistake is told at once."""
     networks = core.settings.webhooks.allowed_networks
     try:
@@ -301,6 +314,7 @@ def _require_url(core: Core, url: str) -> None:
         raise InvalidWebhook(f"{address} is not public: name its network in webhooks.allowed_networks.")
 
 
-def _require_description(text: str) -> None:
+def require_description(text: str) -> None:
+    """Raises InvalidWebhook."""
     if len(text) > _MOST_OF_A_DESCRIPTION or not text.isprintable():
         raise InvalidWebhook(f"A description is one line of at most {_MOST_OF_A_DESCRIPTION} characters.")
