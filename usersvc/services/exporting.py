@@ -102,7 +102,7 @@ def _note(
     chosen = {name: _plain(value) for name, value in vars(filters).items() if value is not None}
     with core.write() as tx:
         _require(tx, actor, with_hashes)
-        tx.audit(actor, "users.exported", accounts=accounts, filters=chosen, form=form, hashes=with_hashes)
+        tx.audit(actor, "export.started", accounts=accounts, filters=chosen, form=form, hashes=with_hashes)
 
 
 def _require(tx: Tx, actor: Actor, with_hashes: bool) -> None:
