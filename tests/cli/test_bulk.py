@@ -153,6 +153,8 @@ def test_either_a_user_or_a_choice_and_never_everybody(run: Run, core: Core) -> 
             ([EMAIL, *role, "--status", "active", "--yes"], 2, "not both"),
             ([EMAIL, *role, "--dry-run"], 2, "--dry-run is for accounts that options choose"),
             ([*role, "--group", "", "--yes"], 5, "There is no group"),
+            ([*role, "--query", "", "--yes"], 2, "--query is empty"),
+            ([*role, "--query", "", "--status", "active", "--yes"], 2, "--query is empty"),
         ]:
             assert told in run(command, *arguments, code=code).stderr.replace("\n", " ")
     assert _status(core) == ["active", "deactivated", "invited"]

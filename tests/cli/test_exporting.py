@@ -121,6 +121,7 @@ def test_what_cannot_be_is_told_and_writes_nothing(run: Run, folder: Path, core:
         (["users.csv", "--before", "soon"], 2, "soon is no time"),
         (["users.csv", "--inactive-for", "2026-01-01"], 2, "2026-01-01 is no span of time"),
         (["users.csv", "--after", "1h", "--before", "2h"], 2, "--after is later than --before"),
+        (["users.csv", "--query", ""], 2, "--query is empty"),
         (["users.csv", "--group", "desk"], 5, "There is no group desk."),
     ]:
         assert told in run("export-users", *arguments, code=code).stderr.replace("\n", " ")

@@ -45,6 +45,7 @@ def export_users(  # noqa: PLR0917 - each is an option of its own
 
     Without --with-hashes no password is in it in any form.
     """
+    chosen.require_no_empty_query()
     path = None if file == _STDOUT else _ordinary(file)
     form = form or _form_of(path)
     with opened(ctx, patient=True) as core:
