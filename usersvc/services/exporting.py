@@ -29,7 +29,7 @@ _BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 
 def _column(name: str) -> Callable[[Exported], Any]:
-    return lambda user: user.columns.get(name)
+    return lambda user: user.columns[name]
 
 
 def _object(name: str) -> Callable[[Exported], Any]:
@@ -49,7 +49,7 @@ FIELDS: dict[str, Callable[[Exported], Any]] = {
     "username": _column("username"),
     "role": _column("role"),
     "status": _column("status"),
-    "password_hash": _column(_HASH),
+    "password_hash": lambda user: user.columns.get(_HASH),
     "profile": _object("profile"),
     "attributes": _object("attributes"),
     "groups": lambda user: list(user.groups),
