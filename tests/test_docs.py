@@ -25,6 +25,7 @@ from usersvc.security.hashing_pool import HashingPool
 from usersvc.services.audit import ACTIONS
 from usersvc.services.checks.finding import ok
 from usersvc.services.doctor import checks
+from usersvc.services.exporting import FIELDS
 from usersvc.settings import keys
 
 ROOT = Path(__file__).parent.parent
@@ -126,6 +127,15 @@ def test_every_exit_code_is_documented() -> None:
         int(code) for code in re.findall(r"^\| (\d+) \|", _text("docs/operations.md"), re.MULTILINE)
     }
     assert {0, 1, 2, DIFFERS, WRONG_SETTING, CLOSED_PIPE, *EXIT.values()} <= documented
+
+
+def test_the_fields_of_an_export_are_documented_in_their_order() -> None:
+    [section] = re.findall(
+        r"^## Taking users out$(.*?)in UTC as in RFC 3339",
+        _text("docs/operations.md"),
+        re.MULTILINE | re.DOTALL,
+    )
+    assert re.findall(r"`([a-z_]+)`", section) == list(FIELDS)
 
 
 def test_the_bounds_of_the_hashing_queue_are_documented() -> None:

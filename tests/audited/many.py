@@ -49,7 +49,7 @@ def revoke_the_sessions_of_many(w: World) -> Iterator[None]:
     _carry_out(w, RevokeSessions())
 
 
-@told(exporting.export, "users.exported | operator tester |  | ok")
+@told(exporting.export, "export.started | operator tester |  | ok")
 def export(w: World) -> Iterator[None]:
     active(w.core)
     yield

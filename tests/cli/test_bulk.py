@@ -1,24 +1,41 @@
 """Many accounts at once; tests/services/test_bulk.py has the rules."""
 
 import json
+import re
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
+from sqlalchemy import insert
 
 from tests.cli.conftest import Run
-from tests.factories import EMAIL, active, audit_rows, deactivated, invited, logged_in, user_row
+from tests.factories import (
+    EMAIL,
+    PASSWORD,
+    active,
+    audit_rows,
+    deactivated,
+    invited,
+    logged_in,
+    outbox_rows,
+    user_row,
+)
 from tests.groups import a_group, put_in
+from tests.processes import PATIENCE_SECONDS, USERSVC, Usersvc, eventually
 from usersvc import configuration
 from usersvc.cli.stopping import STOPPED
 from usersvc.core import Core, build
+from usersvc.db.models import users
 from usersvc.errors import DatabaseBusy
 from usersvc.mail.transports import MemoryTransport
-from usersvc.services import admin, bulk, keys, sessions
+from usersvc.security.secrets import new_id
+from usersvc.services import admin, bulk, directory, keys, sessions
 from usersvc.services.actor import Actor
+from usersvc.services.directory import Filters
 
 pytestmark = pytest.mark.sqlite  # what is done is tested on both
 
@@ -136,6 +153,8 @@ def test_either_a_user_or_a_choice_and_never_everybody(run: Run, core: Core) -> 
             ([EMAIL, *role, "--status", "active", "--yes"], 2, "not both"),
             ([EMAIL, *role, "--dry-run"], 2, "--dry-run is for accounts that options choose"),
             ([*role, "--group", "", "--yes"], 5, "There is no group"),
+            ([*role, "--query", "", "--yes"], 2, "--query is empty"),
+            ([*role, "--query", "", "--status", "active", "--yes"], 2, "--query is empty"),
         ]:
             assert told in run(command, *arguments, code=code).stderr.replace("\n", " ")
     assert _status(core) == ["active", "deactivated", "invited"]
@@ -186,3 +205,49 @@ def test_what_was_done_before_the_database_was_busy_is_summed_up(
     result = run("deactivate", "--role", "user", "--yes", "--json", code=8)
     assert json.loads(result.stdout)["done"] == 1
     assert "busy" in result.stderr.splitlines()[-1]
+
+
+def _many_invited(core: Core, number: int) -> None:
+    """As invitations leave them, made at once."""
+    row = vars(user_row(core, "ivy@example.org"))
+    with core.write() as tx:
+        names = [f"u{index}@example.org" for index in range(number)]
+        rows = [{**row, "id": new_id(tx.now), "email": name, "email_key": name} for name in names]
+        tx.connection.execute(insert(users), rows)
+
+
+@pytest.mark.process
+def test_many_are_shut_out_beside_a_server_until_ctrl_c(core: Core, folder: Path) -> None:
+    _many_invited(core, 3000)
+    usersvc = Usersvc(folder)
+    with usersvc.serving():
+        tokens = usersvc.post("/auth/login", {"email": EMAIL, "password": PASSWORD}).json()["data"]
+        token = tokens["access_token"]
+        assert usersvc.me(token).status_code == 200
+        terminal = pexpect.spawn(
+            USERSVC[0],
+            [*USERSVC[1:], "deactivate", "--role", "user"],
+            cwd=str(folder),
+            env={**usersvc.environ, "TERM": "xterm-256color"},
+            dimensions=(40, 120),
+            encoding="utf-8",
+            timeout=PATIENCE_SECONDS,
+        )
+        terminal.expect_exact("Deactivate 3,002 accounts and mail 1 of them? [y/N]:")
+        terminal.sendline("y")
+        terminal.expect_exact("Changing")
+        eventually(lambda: usersvc.me(token).status_code == 401)
+        terminal.sendintr()
+        terminal.expect(pexpect.EOF)
+        terminal.close()
+        shown = terminal.before
+        assert terminal.exitstatus == STOPPED, shown
+    entries = audit_rows(core, "user.deactivated")[1:]
+    assert 1 <= len(entries) < 3002
+    assert f"Stopped by Ctrl+C after {len(entries):,} account" in shown
+    assert re.search(rf"done +{len(entries):,} ", shown)
+    deactivated_ones = Filters(status="deactivated")
+    found = list(directory.each(core, filters=deactivated_ones, actor=Actor.operator("x")))
+    assert len(found) == len(entries) + 1
+    assert [mail.kind for mail in outbox_rows(core)].count("deactivated") == 1 + 1
+    assert "\x1b[?25l" not in shown

@@ -72,7 +72,7 @@ def test_no_file_is_replaced_without_a_yes(run: Run, core: Core, folder: Path) -
         result = run("export-users", "link.csv", text=answer, code=1)
         assert "link.csv is there already: replace it?" in result.stderr
     assert file.read_text(encoding="utf-8") == "mine"
-    assert audit_rows(core, "users.exported") == []
+    assert audit_rows(core, "export.started") == []
     run("export-users", "link.csv", text="y\n")
     assert (folder / "link.csv").is_symlink()
     assert EMAIL in file.read_text(encoding="utf-8")
@@ -102,7 +102,7 @@ def test_hashes_are_handed_out_after_a_warning_and_a_yes(run: Run, core: Core, f
     assert "Hand out the password hashes of 2 accounts?" in result.stderr
     assert "Warning: whoever gets password hashes" in result.stderr
     assert _here(folder) == []
-    assert audit_rows(core, "users.exported") == []
+    assert audit_rows(core, "export.started") == []
     run("export-users", "users.csv", "--with-hashes", text="y\n")
     assert known in (folder / "users.csv").read_text(encoding="utf-8")
     told = json.loads(run("export-users", "users.csv", "--with-hashes", "--yes", "--json").stdout)
@@ -111,7 +111,7 @@ def test_hashes_are_handed_out_after_a_warning_and_a_yes(run: Run, core: Core, f
     result = run("export-users", "--with-hashes", "--yes")
     assert "Warning" in result.stderr
     assert known in result.stdout
-    assert [entry.detail["hashes"] for entry in audit_rows(core, "users.exported")] == [True] * 3
+    assert [entry.detail["hashes"] for entry in audit_rows(core, "export.started")] == [True] * 3
 
 
 def test_what_cannot_be_is_told_and_writes_nothing(run: Run, folder: Path, core: Core) -> None:
@@ -124,11 +124,12 @@ def test_what_cannot_be_is_told_and_writes_nothing(run: Run, folder: Path, core:
         (["users.csv", "--before", "soon"], 2, "soon is no time"),
         (["users.csv", "--inactive-for", "2026-01-01"], 2, "2026-01-01 is no span of time"),
         (["users.csv", "--after", "1h", "--before", "2h"], 2, "--after is later than --before"),
+        (["users.csv", "--query", ""], 2, "--query is empty"),
         (["users.csv", "--group", "desk"], 5, "There is no group desk."),
     ]:
         assert told in run("export-users", *arguments, code=code).stderr.replace("\n", " ")
     assert _here(folder) == []
-    assert audit_rows(core, "users.exported") == []
+    assert audit_rows(core, "export.started") == []
 
 
 def test_ctrl_c_leaves_no_file_and_what_was_there(

@@ -86,7 +86,7 @@ NOT_TOLD = {
     "activation.mailed",
     "invitation.mailed",
     "data.purged",
-    "users.exported",
+    "export.started",
 }
 _NEVER = ("session.", "password.", "audit.", "key.", "webhook.", "service.", "group.", "import.")
 

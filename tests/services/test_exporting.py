@@ -172,7 +172,7 @@ def test_the_audit_says_who_took_what_before_anything_is_read(several: Core) -> 
         with_hashes=True,
         actor=OPERATOR,
     )
-    [entry] = audit_rows(several, "users.exported")
+    [entry] = audit_rows(several, "export.started")
     pieces.__next__()
     assert (entry.actor_kind, entry.actor_name) == ("operator", "tester")
     chosen = {"status": "active", "created_before": rfc_3339(at)}
@@ -192,4 +192,4 @@ def test_hashes_are_for_operators_and_the_rest_for_who_may_read(core: Core) -> N
     for actor, with_hashes in ((root, True), (ada, False), (ada, True)):
         with pytest.raises(Forbidden):
             export(actor, with_hashes)
-    assert len(audit_rows(core, "users.exported")) == 1
+    assert len(audit_rows(core, "export.started")) == 1

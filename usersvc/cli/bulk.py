@@ -63,6 +63,7 @@ def change_many(ctx: typer.Context, change: bulk.Change, wish: Wish, *, doing: s
     """`doing` is the change in words, {} in the place of how many accounts. Never to everybody."""
     if wish.chosen.is_everybody:
         raise typer.BadParameter("Name a USER, or say by options which accounts: --status, --before ...")
+    wish.chosen.require_no_empty_query()
     with opened(ctx, patient=True) as core:
         filters = wish.chosen.filters(core)
         survey = bulk.survey(core, change=change, filters=filters, actor=operator())
@@ -111,8 +112,8 @@ def _go_through(outcomes: Iterator[bulk.Outcome], summary: _Summary, *, total: i
             summary.note(outcome)
             bar.advance(task)
             if stop.asked:
-                return True
-    return False
+                break
+        return stop.asked and summary.counts.total() < total
 
 
 def _print(summary: _Summary, survey: bulk.Survey, *, as_json: bool) -> None:

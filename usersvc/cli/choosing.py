@@ -33,6 +33,11 @@ class Chosen:
     def is_everybody(self) -> bool:
         return all(value is None for value in vars(self).values())
 
+    def require_no_empty_query(self) -> None:
+        """As of a script whose variable is empty: it must not mean everybody."""
+        if self.prefix is not None and not self.prefix:
+            raise typer.BadParameter("--query is empty.")
+
     def filters(self, core: Core) -> Filters:
         """Raises GroupNotFound."""
         group = groups.find(core, name=self.group, actor=operator()) if self.group is not None else None

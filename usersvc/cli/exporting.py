@@ -47,6 +47,7 @@ def export_users(  # noqa: PLR0917 - each is an option of its own
 
     Without --with-hashes no password is in it in any form. --json tells of a FILE what was written.
     """
+    chosen.require_no_empty_query()
     path = None if file == _STDOUT else _ordinary(file)
     if as_json and path is None:
         raise typer.BadParameter("--json tells of a FILE; standard output has the accounts.")

@@ -90,7 +90,7 @@ ACTIONS = (
     "webhook.tested",
     "webhook.gave_up",
     "webhook.delivery_retried",
-    "users.exported",
+    "export.started",
     "data.purged",
     "audit.purged",
     "database.copied",

@@ -29,7 +29,7 @@ _BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 
 def _column(name: str) -> Callable[[Exported], Any]:
-    return lambda user: user.columns.get(name)
+    return lambda user: user.columns[name]
 
 
 def _object(name: str) -> Callable[[Exported], Any]:
@@ -49,7 +49,7 @@ FIELDS: dict[str, Callable[[Exported], Any]] = {
     "username": _column("username"),
     "role": _column("role"),
     "status": _column("status"),
-    "password_hash": _column(_HASH),
+    "password_hash": lambda user: user.columns.get(_HASH),
     "must_change_password": _column("must_change_password"),
     "locale": _column("locale"),
     "profile": _object("profile"),
@@ -105,7 +105,7 @@ def _note(
     chosen = {name: _plain(value) for name, value in vars(filters).items() if value is not None}
     with core.write() as tx:
         _require(tx, actor, with_hashes)
-        tx.audit(actor, "users.exported", accounts=accounts, filters=chosen, form=form, hashes=with_hashes)
+        tx.audit(actor, "export.started", accounts=accounts, filters=chosen, form=form, hashes=with_hashes)
 
 
 def _require(tx: Tx, actor: Actor, with_hashes: bool) -> None:
