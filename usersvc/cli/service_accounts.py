@@ -5,6 +5,7 @@ from uuid import UUID
 
 import typer
 
+from usersvc.cli import completion
 from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_done, print_json, print_table, shown
@@ -16,7 +17,9 @@ _COLUMNS = ["name", "id", "is_active", "permissions", "audiences", "last_used_at
 _OF_CREDENTIAL = ["id", "hint", "works", "created_at", "expires_at", "last_used_at", "revoked_at"]
 _MOST_DAYS = 3650
 
-Service = Annotated[str, typer.Argument(metavar="SERVICE", help="Name or id.")]
+Service = Annotated[
+    str, typer.Argument(metavar="SERVICE", help="Name or id.", autocompletion=completion.services)
+]
 Permissions = Annotated[
     list[str] | None,
     typer.Option(
