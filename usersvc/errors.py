@@ -375,6 +375,16 @@ class OwnAccount(DomainError):
     message = "You cannot do this to your own account."
 
 
+class NoLongerMatches(DomainError):
+    kind = Kind.CONFLICT
+    message = "This account is not one of those that were asked for any more."
+
+
+class SomeRefused(DomainError):
+    kind = Kind.CONFLICT
+    message = "Some accounts were refused."
+
+
 class LastAdmin(DomainError):
     kind = Kind.CONFLICT
     message = "This is the last active administrator: make another one first."

@@ -3,7 +3,17 @@
 A case prepares up to its `yield` and acts after it. An event is told as: action, who acted, to whom, outcome.
 """
 
-from tests.audited import accounts, groups, instance, logins, mail, passwords, service_accounts, webhooks
+from tests.audited import (
+    accounts,
+    groups,
+    instance,
+    logins,
+    mail,
+    many,
+    passwords,
+    service_accounts,
+    webhooks,
+)
 from tests.audited.case import CASES, PURGE, Case, World
 
 __all__ = [
@@ -16,6 +26,7 @@ __all__ = [
     "instance",
     "logins",
     "mail",
+    "many",
     "passwords",
     "service_accounts",
     "webhooks",

@@ -21,6 +21,7 @@ from usersvc.db.models import outbox, webhook_deliveries
 pytestmark = pytest.mark.sqlite
 
 WITHOUT = {
+    "export-users": "writes the accounts themselves, as JSON Lines unless it is told otherwise",
     "serve": "serves until it is stopped; what it says is its log",
     "worker": "works until it is stopped; what it says is its log",
 }

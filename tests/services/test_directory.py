@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import product
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import event
 
 from tests.factories import OPERATOR, invited, rewrite_user, user_row
+from tests.groups import a_group, put_in
 from usersvc.core import Core
 from usersvc.errors import InvalidCursor
 from usersvc.security import cursors
@@ -98,6 +99,35 @@ def test_filters_narrow_together(core: Core) -> None:
     assert _names(core, role="admin", status="invited") == ["ada"]
     assert _names(core, role="admin", status="invited", q="b") == []
     assert _names(core, q="a", sort="-email", limit=1) == ["amy", "ada"]
+
+
+def test_all_that_can_be_asked_for_narrows_together(core: Core, eleven: list[Account]) -> None:
+    """In `a`, yesterday, through `b`, tomorrow; the other nine of now."""
+    now, day = core.clock.now(), timedelta(days=1)
+    rewrite_user(core, "a@example.org", last_login_at=now)
+    rewrite_user(core, "b@example.org", last_login_at=now - 2 * day)
+    group = a_group(core)
+    for name in "abc":
+        put_in(core, group, f"{name}@example.org")
+
+    def found(**filters: Any) -> str:
+        accounts = directory.each(core, filters=directory.Filters(**filters), actor=OPERATOR)
+        return "".join(sorted(account.email[0] for account in accounts))
+
+    assert found(created_before=now) == "a"
+    assert found(created_from=now) == "bcdefghijk"
+    assert found(created_from=now, created_before=now + day) == "cdefghijk"
+    assert found(idle_since=now - day) == "b"
+    assert found(idle_since=now) == "b"
+    assert found(idle_since=now + day) == "abcdefghijk"
+    assert found(group_id=group.id) == "abc"
+    assert found(group_id=uuid4()) == ""
+    assert found(group_id=group.id, created_from=now, prefix="b", role="user", status="invited") == "b"
+    assert found(other_status="invited") == ""
+    assert found(other_role="admin", prefix="k") == "k"
+    with core.read() as tx:
+        filters = directory.Filters(group_id=group.id, created_before=now, prefix="a", idle_since=now + day)
+        assert [account.email[0] for account in eleven if tx.directory.matches(account.id, filters)] == ["a"]
 
 
 def test_q_is_how_the_address_or_the_username_begins(core: Core) -> None:

@@ -66,6 +66,7 @@ NOT_TOLD = {
     "activation.mailed",
     "invitation.mailed",
     "data.purged",
+    "users.exported",
 }
 _NEVER = ("session.", "password.", "audit.", "key.", "webhook.", "service.", "group.")
 

@@ -1,9 +1,8 @@
 """The audit, in the shell."""
 
-import re
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from itertools import islice
 from typing import Annotated
@@ -11,10 +10,9 @@ from uuid import UUID
 
 import typer
 
-from usersvc.cli import completion, ctrl_c
+from usersvc.cli import completion, ctrl_c, times
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_json_line, print_json_list, print_row, print_table, shown
-from usersvc.clock import Clock
 from usersvc.core import Core
 from usersvc.errors import ServiceNotFound, UserNotFound
 from usersvc.services import accounts, service_accounts
@@ -25,21 +23,9 @@ from usersvc.stopping import Stop
 _COLUMNS = ["at", "actor", "action", "target", "outcome", "ip"]
 # Of lines that are printed before it is known what comes.
 _WIDTHS = [20, 24, 28, 24, 19, 0]
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _POLL_SECONDS = 1.0
 # How soon Ctrl+C ends the pause between two looks.
 _NAP_SECONDS = 0.05
-
-
-def _time(text: str) -> datetime:
-    if ago := re.fullmatch(r"(\d{1,5})([smhd])", text, re.ASCII):
-        return Clock().now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        forms = "90s, 15m, 2h or 3d ago, 2026-11-22 or 2026-11-22T05:19"
-        raise typer.BadParameter(f"{text} is no time: take {forms}.") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _action(text: str) -> str:
@@ -52,12 +38,12 @@ def _action(text: str) -> str:
 
 
 _SINCE = typer.Option(
-    parser=_time,
+    parser=times.time,
     metavar="TIME",
     help="Not older than this: 90s, 15m, 2h or 3d ago, 2026-11-22 or 2026-11-22T05:19; "
     "UTC unless it has a zone.",
 )
-_UNTIL = typer.Option(parser=_time, metavar="TIME", help="Older than this, in the same forms.")
+_UNTIL = typer.Option(parser=times.time, metavar="TIME", help="Older than this, in the same forms.")
 _WHAT = typer.Option(
     parser=_action,
     metavar="ACTION",

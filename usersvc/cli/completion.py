@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import Any
 
 import typer
@@ -70,6 +71,10 @@ webhooks = _offering("webhooks")
 given_up_mails = _offering("given_up_mails")
 given_up_deliveries = _offering("given_up_deliveries")
 keys = _offering("keys")
+
+
+def words_of(kind: type[StrEnum]) -> Complete:
+    return lambda ctx, incomplete: [str(word) for word in kind if word.startswith(incomplete)]
 
 
 def actions(ctx: typer.Context, incomplete: str) -> list[str]:

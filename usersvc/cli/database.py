@@ -3,16 +3,7 @@
 from typing import Annotated
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from rich.progress import Progress
 
 from usersvc import logs
 from usersvc.cli.asking import require_yes
@@ -26,6 +17,7 @@ from usersvc.cli.opening import (
     operator,
 )
 from usersvc.cli.output import Json, console, print_done, print_json, print_table
+from usersvc.cli.progress import progress_of
 from usersvc.core import Core
 from usersvc.services import copying, keys, maintenance, schema
 from usersvc.setting_types import check_database_url
@@ -185,22 +177,8 @@ def _warn(plan: copying.Plan) -> None:
         typer.echo(f"{plan.done} of {plan.rows} rows are there from a copy that was broken off.", err=True)
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.0f} rows/s" if speed else "")
-
-
 def _copy(old: Core, new: Core, plan: copying.Plan) -> list[copying.CopiedTable]:
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-    ]
-    out = console(err=True)
-    with Progress(*columns, console=out, disable=not out.is_terminal) as bar:
+    with progress_of("rows") as bar:
         copied = bar.add_task("Copying", total=plan.rows, completed=plan.done)
         compared = bar.add_task("Comparing", total=2 * plan.rows)
         return copying.copy(

@@ -38,6 +38,16 @@ class _Console(Console):
         return False
 
 
+NobodyOr = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="USER",
+        help="E-mail address, id, or username of an activated account; or take options.",
+        autocompletion=completion.users,
+    ),
+]
+
+
 def console(*, err: bool = False) -> Console:
     """Without colour and without broken lines where the output is piped."""
     stream = sys.stderr if err else sys.stdout

@@ -1,14 +1,15 @@
 """Sessions from the shell."""
 
-from typing import Annotated
-
 import typer
 
 from usersvc.cli.asking import require_yes
+from usersvc.cli.bulk import DryRun, Wish, Yes, change_many, require_nothing_of_many
+from usersvc.cli.choosing import Chosen, choosing
 from usersvc.cli.opening import opened, operator
-from usersvc.cli.output import Json, Who, print_done, print_json, print_table, shown
+from usersvc.cli.output import Json, NobodyOr, Who, print_done, print_json, print_table, shown
 from usersvc.services import accounts
 from usersvc.services import sessions as all_sessions
+from usersvc.services.bulk import RevokeSessions
 
 
 def sessions(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
@@ -29,17 +30,27 @@ def sessions(ctx: typer.Context, user: Who, as_json: Json = False) -> None:
         print_table(columns, [[shown(value) for value in row.values()] for row in rows])
 
 
-def revoke_sessions(
+@choosing
+def revoke_sessions(  # noqa: PLR0917 - each is an option of its own
     ctx: typer.Context,
-    user: Who,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    chosen: Chosen,
+    user: NobodyOr = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """End all sessions of a user; it acts at once.
+    """End all sessions of a user, or of many that options choose; it acts at once.
 
-    $ usersvc revoke-sessions root@example.org --yes
-    Ended 1 session of root@example.org.
+    Without USER options choose: docs/operations.md#many-accounts-at-once.
+
+        $ usersvc revoke-sessions root@example.org --yes
+        Ended 1 session of root@example.org.
     """
+    wish = Wish(chosen, dry_run, yes, as_json)
+    if user is None:
+        change_many(ctx, RevokeSessions(), wish, doing="End all sessions of {}")
+        return
+    require_nothing_of_many(wish)
     with opened(ctx) as core:
         account = accounts.find(core, name=user, actor=operator())
         if not yes:

@@ -1,9 +1,14 @@
-"""What administrators and operators do to an account: show, activate and deactivate it, give it a role."""
+"""What administrators and operators do to an account: show, activate and deactivate it, give it a role.
+
+Where `matching` is given, the account has to be one of these in the transaction that changes it, else
+NoLongerMatches is raised: between the list that it was found in and its turn somebody else may have acted.
+"""
 
 from uuid import UUID
 
 from usersvc.core import Core, Tx, retried
-from usersvc.errors import LastAdmin, NotActive, OwnAccount, UserNotFound
+from usersvc.errors import LastAdmin, NoLongerMatches, NotActive, OwnAccount, UserNotFound
+from usersvc.repositories.directory import Filters
 from usersvc.repositories.users import User
 from usersvc.services import _events, _mails, authorization
 from usersvc.services.accounts import Account, FullAccount, whole
@@ -22,7 +27,7 @@ def show(core: Core, *, user_id: UUID, actor: Actor) -> FullAccount:
 
 
 @retried
-def activate(core: Core, *, user_id: UUID, actor: Actor) -> Account:
+def activate(core: Core, *, user_id: UUID, matching: Filters | None = None, actor: Actor) -> Account:
     """Let an account in: pending, invited or deactivated; an active one stays as it is.
 
     Only an account that was active before keeps its password. Whatever a stranger registered under the
@@ -30,7 +35,7 @@ def activate(core: Core, *, user_id: UUID, actor: Actor) -> Account:
     Raises Forbidden, UserNotFound.
     """
     with core.write() as tx:
-        user = _hold(tx, actor, user_id, "users:write")
+        user = _hold(tx, actor, user_id, "users:write", matching)
         if user.status == "active":
             return Account.of(user)
         tx.link_tokens.revoke_all(user.id, at=tx.now)
@@ -47,13 +52,13 @@ def activate(core: Core, *, user_id: UUID, actor: Actor) -> Account:
 
 
 @retried
-def deactivate(core: Core, *, user_id: UUID, actor: Actor) -> Account:
+def deactivate(core: Core, *, user_id: UUID, matching: Filters | None = None, actor: Actor) -> Account:
     """Shut an account out: its row stays, its sessions and links end at once.
 
     Raises Forbidden, UserNotFound, OwnAccount, LastAdmin.
     """
     with core.write() as tx:
-        user = _hold(tx, actor, user_id, "users:write")
+        user = _hold(tx, actor, user_id, "users:write", matching)
         if user.id == actor.user_id:
             raise OwnAccount("You cannot deactivate your own account.")
         if user.status == "deactivated":
@@ -70,14 +75,16 @@ def deactivate(core: Core, *, user_id: UUID, actor: Actor) -> Account:
 
 
 @retried
-def set_role(core: Core, *, user_id: UUID, role: str, actor: Actor) -> Account:
+def set_role(
+    core: Core, *, user_id: UUID, role: str, matching: Filters | None = None, actor: Actor
+) -> Account:
     """Give an account this role; usersvc's own routes know at once, access tokens when they expire.
 
     Raises Forbidden, UserNotFound, OwnAccount, LastAdmin; NotActive where somebody who is neither active
     nor invited would get a role above `user`.
     """
     with core.write() as tx:
-        user = _hold(tx, actor, user_id, "roles:write")
+        user = _hold(tx, actor, user_id, "roles:write", matching)
         authorization.require(tx, actor, *PERMISSIONS[role])
         if user.id == actor.user_id:
             raise OwnAccount("You cannot change your own role.")
@@ -92,7 +99,7 @@ def set_role(core: Core, *, user_id: UUID, role: str, actor: Actor) -> Account:
         return _as_it_stands(tx, user)
 
 
-def _hold(tx: Tx, actor: Actor, user_id: UUID, permission: str) -> User:
+def _hold(tx: Tx, actor: Actor, user_id: UUID, permission: str, matching: Filters | None) -> User:
     """The account to act on, kept as it is until the transaction ends."""
     authorization.require(tx, actor, permission)
     found = tx.users.by_id(user_id)
@@ -102,6 +109,8 @@ def _hold(tx: Tx, actor: Actor, user_id: UUID, permission: str) -> User:
     user = tx.users.hold(user_id)
     if user is None:
         raise UserNotFound
+    if matching and not tx.directory.matches(user.id, matching):
+        raise NoLongerMatches
     # Again, after waiting for who changed something here before.
     authorization.require(tx, actor, permission)
     authorization.require_over(tx, actor, user)

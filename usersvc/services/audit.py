@@ -73,6 +73,7 @@ ACTIONS = (
     "webhook.tested",
     "webhook.gave_up",
     "webhook.delivery_retried",
+    "users.exported",
     "data.purged",
     "audit.purged",
     "database.copied",

@@ -4,18 +4,21 @@ A page begins after the last user of the one before, wherever that is, so that p
 page 1 costs, and nobody is shown twice or left out because others came or went in between.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
 from uuid import UUID
 
 from usersvc.core import Core
-from usersvc.repositories.directory import Filters, Place
+from usersvc.repositories import directory
+from usersvc.repositories.directory import Place
 from usersvc.repositories.users import User
 from usersvc.services import _pages, authorization
 from usersvc.services.accounts import Account
 from usersvc.services.actor import Actor
 
+Filters = directory.Filters
 Sort = Literal["created_at", "-created_at", "email", "-email"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
 MOST = 100
@@ -55,13 +58,34 @@ def list_users(
     return Page([Account.of(user) for user in shown], next_cursor)
 
 
+def each(core: Core, *, filters: Filters, actor: Actor) -> Iterator[Account]:
+    """All of these, the oldest first, page by page: a million of them need no more memory than a page.
+
+    A page is read as it is needed, in a transaction of its own: who changes so that he matches no longer, or
+    only now, may be among them or not. Raises Forbidden, at a later step too.
+    """
+    after: Place | None = None
+    while True:
+        with core.read() as tx:
+            authorization.require(tx, actor, "users:read")
+            found = tx.directory.page(filters, sort="created_at", after=after, limit=MOST)
+        yield from map(Account.of, found)
+        if len(found) < MOST:
+            return
+        after = Place(found[-1].created_at, found[-1].id)
+
+
 def _cursor(core: Core, last: User, sort: Sort, filters: Filters) -> str:
     value = last.email_key if sort.endswith("email") else last.created_at.isoformat()
     place = {"value": value, "id": last.id.hex}
-    return _pages.cursor_after(core, _LIST, place, query=[sort, *vars(filters).values()])
+    return _pages.cursor_after(core, _LIST, place, query=_sealed(sort, filters))
 
 
 def _place(core: Core, cursor: str, sort: Sort, filters: Filters) -> Place:
-    place = _pages.place_in(core, _LIST, cursor, query=[sort, *vars(filters).values()])
+    place = _pages.place_in(core, _LIST, cursor, query=_sealed(sort, filters))
     value = place["value"] if sort.endswith("email") else datetime.fromisoformat(place["value"])
     return Place(value, UUID(place["id"]))
+
+
+def _sealed(sort: Sort, filters: Filters) -> list[str | None]:
+    return [sort, filters.prefix, filters.role, filters.status]

@@ -14,12 +14,14 @@ from usersvc.errors import (
     DomainError,
     InvalidToken,
     KeepWrites,
+    NoLongerMatches,
     SessionEnded,
     SessionNotFound,
     TokenExpired,
     TokenReused,
     UserNotFound,
 )
+from usersvc.repositories.directory import Filters
 from usersvc.repositories.memberships import Grants
 from usersvc.repositories.sessions import Session
 from usersvc.repositories.users import User
@@ -141,13 +143,18 @@ def end_own(core: Core, *, session_id: UUID, actor: Actor) -> None:
 
 
 @retried
-def revoke_all(core: Core, *, user_id: UUID, actor: Actor) -> int:
-    """End all sessions of somebody; how many those were. Raises Forbidden, UserNotFound."""
+def revoke_all(core: Core, *, user_id: UUID, matching: Filters | None = None, actor: Actor) -> int:
+    """End all sessions of somebody; how many those were.
+
+    Raises Forbidden, UserNotFound; NoLongerMatches where the account has to be one of `matching` and is not.
+    """
     with core.write() as tx:
         authorization.require(tx, actor, "users:write")
-        user = tx.users.by_id(user_id)
+        user = tx.users.hold(user_id) if matching else tx.users.by_id(user_id)
         if user is None:
             raise UserNotFound
+        if matching and not tx.directory.matches(user.id, matching):
+            raise NoLongerMatches
         authorization.require_over(tx, actor, user)
         ended = tx.sessions.end_all(user_id, "revoked", at=tx.now)
         tx.audit(actor, "session.revoked_all", target=user_id, sessions=ended)

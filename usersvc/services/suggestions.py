@@ -16,7 +16,7 @@ def users(core: Core, *, beginning: str, actor: Actor) -> list[str]:
     """Addresses, and usernames where those begin so; found by their indexes. Raises Forbidden."""
     with core.read() as tx:
         authorization.require(tx, actor, "users:read")
-        filters = Filters(beginning.lower() or None)
+        filters = Filters(prefix=beginning.lower() or None)
         found = tx.directory.page(filters, sort="email", after=None, limit=MOST)
     return [_name(user, beginning.lower()) for user in found]
 

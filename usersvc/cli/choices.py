@@ -1,0 +1,16 @@
+"""The words that options and arguments choose from."""
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    USER = "user"
+    MODERATOR = "moderator"
+    ADMIN = "admin"
+
+
+class Status(StrEnum):
+    PENDING = "pending"
+    INVITED = "invited"
+    ACTIVE = "active"
+    DEACTIVATED = "deactivated"
