@@ -5,9 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CLIENTS := .venv-clients
-# One more than there are cores: some tests wait for a clock or for a process. They stand side by side, so that each
+# Two more than there are cores: some tests wait for a clock or for a process. They stand side by side, so that each
 # worker begins elsewhere and takes from the others what is left: waiting and computing then overlap.
-JOBS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+JOBS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 LOCK = $(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
 	--no-header --python-version 3.11
 

@@ -234,6 +234,7 @@ def a_message(to: str = "ada@example.org", templates: Path | None = None) -> Ema
     return Messages(templates, sender=f"Example Accounts <{SENDER}>").render(
         "test",
         {"host": "users.example.org"},
+        locale="en",
         to=to,
         message_id="<1.test@users.example.org>",
         at=datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC),

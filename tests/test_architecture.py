@@ -99,6 +99,7 @@ RULES: dict[str, tuple[Callable[[ast.AST], bool], list[str]]] = {
         [
             "__main__.py",  # all: Ctrl+C is heard while they are imported
             "cli/server.py",  # the web stack and the queue
+            "cli/configuration.py",  # Jinja, where there are templates of mails to check
             "cli/doctor.py",  # the queue
             "cli/completion.py",  # all, where nothing is completed
             "cli/keyboard.py",  # what Windows does not have

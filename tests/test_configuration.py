@@ -214,6 +214,7 @@ def test_every_key_can_be_set_by_its_variable(tmp_path: Path, table: str, key: s
         "mail.from_address": "Example <no-reply@example.org>",
         "mail.smtp_security": "tls",
         "mail.templates_dir": tmp_path / "templates",
+        "mail.default_locale": "zh-Hans",
         "webhooks.allowed_networks": "10.0.0.0/8",
         "webhooks.ca_file": tmp_path / "ca.pem",
         "mail.activate_link": "https://app.example.org/activate#{token}",

@@ -18,8 +18,8 @@ from usersvc.cli import commands
 from usersvc.cli.app import CLOSED_PIPE, EXIT, WRONG_SETTING
 from usersvc.core import Core
 from usersvc.errors import CODES
-from usersvc.mail.messages import _BUILT_IN
 from usersvc.mail.samples import SAMPLES
+from usersvc.mail.templating import BUILT_IN as _BUILT_IN
 from usersvc.security.hashing_pool import HashingPool
 from usersvc.services.audit import ACTIONS
 from usersvc.services.checks.finding import ok
@@ -48,9 +48,13 @@ _OF_COMMANDS = {
     "WEBHOOK_NOT_REACHED",
     "DELIVERY_NOT_FOUND",
     "DELIVERY_NOT_GIVEN_UP",
+    "INVALID_IMPORT",
+    "IMPORT_CONFLICT",
+    "IMPORT_INTERFERED",
     "DATABASE_NOT_EMPTY",
     "ROW_REFUSED",
     "COPY_DIFFERS",
+    "BROKEN_TEMPLATES",
     "CHECKS_FAILED",
     "NO_LONGER_MATCHES",
     "SOME_REFUSED",
@@ -129,14 +133,13 @@ def test_the_bounds_of_the_hashing_queue_are_documented() -> None:
 
 def test_every_kind_of_mail_is_documented() -> None:
     documented = set(re.findall(r"^\| `([a-z_]+)` \| ", _text("docs/operations.md"), re.MULTILINE))
-    kinds = {path.stem for path in _BUILT_IN.glob("*.txt")}
+    kinds = {path.stem for path in (_BUILT_IN / "en").iterdir()} - {"mail"}
     assert documented == kinds
     values = dict(
         re.findall(r"^\| `([a-z_]+)` \| [^|]+ \| (.+) \|$", _text("docs/operations.md"), re.MULTILINE)
     )
     for kind, sample in SAMPLES.items():
         assert re.findall(r"`([a-z_]+)`", values[kind]) == list(sample)
-    assert kinds == {path.stem for path in _BUILT_IN.glob("*.html")} - {"layout", "button"}
 
 
 def test_every_check_of_doctor_is_documented_in_its_order() -> None:

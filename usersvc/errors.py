@@ -436,6 +436,21 @@ class DatabaseUnavailable(DomainError):
     message = "The database cannot be used right now."
 
 
+class InvalidImport(DomainError):
+    kind = Kind.INVALID
+    message = "This file cannot be imported."
+
+
+class ImportConflict(DomainError):
+    kind = Kind.CONFLICT
+    message = "Somebody in this file has an account already."
+
+
+class ImportInterfered(DomainError):
+    kind = Kind.CONFLICT
+    message = "Another process imports the same at this moment."
+
+
 class NoDatabase(DomainError):
     kind = Kind.UNAVAILABLE
     message = "There is no database here."
@@ -469,6 +484,11 @@ class MailNotSent(DomainError):
 class WebhookNotReached(DomainError):
     kind = Kind.UNAVAILABLE
     message = "The receiver did not accept it."
+
+
+class BrokenTemplates(DomainError):
+    kind = Kind.INVALID
+    message = "Templates have mistakes: mails are made from the built-in ones in their place."
 
 
 class ChecksFailed(DomainError):

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from usersvc.locales import Locale
 from usersvc.setting_types import (
     Audiences,
     BearerToken,
@@ -224,6 +225,11 @@ class Mail(Table):
     templates_dir: OptionalPath = Field(
         None, description="Folder whose templates replace the built-in ones of the same name."
     )
+    default_locale: Locale = Field(
+        "en",
+        description="The language of mails to those of whom none is known: `en`, `de`, `fr`, `es`, `pt`, "
+        "`hi` or `zh-Hans`.",
+    )
     activate_link: LinkPattern = Field(
         "",
         description="A page of your own to open activation links, `{token}` in it. "
@@ -316,6 +322,12 @@ class Retention(Table):
     purge_schedule: Cron = Field("0 * * * *", description="When to purge, in cron form (UTC).")
     pending_days: int = Field(
         7, ge=1, le=365, description="Never activated accounts live so long after their last registration."
+    )
+    deletion_grace_days: int = Field(
+        14,
+        ge=0,
+        le=365,
+        description="Accounts that are to be deleted stay so long; logging in until then keeps them.",
     )
     sessions_days: int = Field(30, ge=0, le=3650, description="Ended sessions stay so long.")
     outbox_days: int = Field(

@@ -19,8 +19,8 @@ def test_registering_answers_202_and_mails_a_link(client: Client, core: Core) ->
     assert user["is_admin"] is False
     assert user["created_at"].endswith("Z")
     assert set(user) == {
-        *("id", "email", "email_verified", "username", "role", "is_admin", "is_active", "status"),
-        *("created_at", "updated_at", "last_login_at"),
+        *("id", "email", "email_verified", "username", "locale", "role", "is_admin", "is_active"),
+        *("status", "created_at", "updated_at", "last_login_at"),
     }
 
 

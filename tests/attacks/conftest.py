@@ -60,6 +60,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /auth/reset-password": {"reset_token": "x", "new_password": OTHER_PASSWORD},
     "PATCH /users/me": {"username": "new{n}", "profile": {"points": 1}},
     "POST /users/me/change-password": {"current_password": PASSWORD, "new_password": OTHER_PASSWORD},
+    "DELETE /users/me": {"password": PASSWORD},
     "POST /admin/users": {"email": "new{n}@example.org"},
     "PATCH /admin/users/{user_id}/role": {"role": "moderator"},
     "POST /admin/services": {"name": "new{n}", "permissions": ["orders:read"]},

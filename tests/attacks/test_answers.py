@@ -18,9 +18,9 @@ HIDDEN = {("users", "password_hash"), ("link_tokens", "id"), ("outbox", "id"), (
 OTHERS = (MODERATOR, PENDING, INVITED, DEACTIVATED, ADMIN)
 # What an answer that shows an account, a session or tokens may hold.
 FIELDS = {
-    "user": "id email email_verified username role is_admin is_active status "
+    "user": "id email email_verified username locale role is_admin is_active status "
     "created_at updated_at last_login_at",
-    "whole user": "id email email_verified username role is_admin is_active status "
+    "whole user": "id email email_verified username locale role is_admin is_active status "
     "created_at updated_at last_login_at profile attributes",
     "session": "id device ip created_at last_used_at current",
     "tokens": "access_token refresh_token token_type expires_in refresh_expires_in",

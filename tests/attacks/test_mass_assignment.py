@@ -31,8 +31,10 @@ EVIL: dict[str, Any] = {
     "last_login_at": "2020-01-01T00:00:00Z",
     "created_at": "2020-01-01T00:00:00Z",
     "updated_at": "2020-01-01T00:00:00Z",
+    "locale": "evil-locale",
     "profile": '{"evil": true}',
     "attributes": '{"evil": true}',
+    "deletion_due_at": "2020-01-01T00:00:00Z",
 }
 # Names that stand in answers, or that other programs give to such things.
 OTHERS: dict[str, Any] = {
@@ -62,12 +64,13 @@ ROUTES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "POST /auth/tokens": ({"audience": "billing"}, set()),
     "POST /auth/forgot-password": ({"email": TARGET}, {"email"}),
     "POST /auth/reset-password": ({"reset_token": "{reset}", "new_password": OTHER_PASSWORD}, set()),
-    "PATCH /users/me": ({"username": "another", "profile": {}}, {"username", "profile"}),
+    "PATCH /users/me": ({"username": "another", "profile": {}}, {"username", "locale", "profile"}),
     "POST /users/me/change-password": (
         {"current_password": PASSWORD, "new_password": OTHER_PASSWORD},
         set(),
     ),
-    "POST /admin/users": ({"email": "new@example.org"}, {"email", "role", "username"}),
+    "POST /admin/users": ({"email": "new@example.org"}, {"email", "role", "username", "locale"}),
+    "DELETE /users/me": ({"password": PASSWORD}, set()),
     "PATCH /admin/users/{user_id}/role": ({"role": "moderator"}, {"role"}),
     # These name permissions, which no column of an account is.
     "POST /admin/services": ({"name": "new", "permissions": ["orders:read"]}, {"permissions"}),

@@ -52,6 +52,10 @@ ROUTES: dict[str, tuple[int, int, int, int]] = {
     "GET /users/me": _OWN,
     "PATCH /users/me": _OWN,
     "POST /users/me/change-password": _OWN,
+    "GET /users/me/export": _OWN,
+    # The administrator is the last one.
+    "DELETE /users/me": (401, 202, 202, 409),
+    "DELETE /admin/users/{user_id}": (401, 403, 403, 202),
     "GET /users/me/sessions": _OWN,
     "DELETE /users/me/sessions/{session_id}": _OWN,
     "POST /auth/logout-all": _OWN,

@@ -5,8 +5,11 @@ A case prepares up to its `yield` and acts after it. An event is told as: action
 
 from tests.audited import (
     accounts,
+    erasure,
     groups,
+    imports,
     instance,
+    locales,
     logins,
     mail,
     many,
@@ -22,8 +25,11 @@ __all__ = [
     "Case",
     "World",
     "accounts",
+    "erasure",
     "groups",
+    "imports",
     "instance",
+    "locales",
     "logins",
     "mail",
     "many",

@@ -128,7 +128,7 @@ def test_kinds_of_actors_and_times_are_filters_too(run: Run, ada: str) -> None:
         (["--action", "user"], 2, "--action"),
         (["--action", ""], 2, "--action"),
         (["--action", "user.login_failt"], 2, "user.login_failed"),
-        (["--action", "accounts."], 2, "is no action"),
+        (["--action", "persons."], 2, "is no action"),
         (["--limit", "2", "--all"], 2, "--limit and --all contradict each other"),
         (["--since", "1h", "--until", "2h"], 2, "--since is later than --until"),
         (["--since", "2026-11-23", "--until", "2026-11-22"], 2, "--since is later than --until"),

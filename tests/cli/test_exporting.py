@@ -105,10 +105,13 @@ def test_hashes_are_handed_out_after_a_warning_and_a_yes(run: Run, core: Core, f
     assert audit_rows(core, "users.exported") == []
     run("export-users", "users.csv", "--with-hashes", text="y\n")
     assert known in (folder / "users.csv").read_text(encoding="utf-8")
+    told = json.loads(run("export-users", "users.csv", "--with-hashes", "--yes", "--json").stdout)
+    accounts = len((folder / "users.csv").read_text(encoding="utf-8").splitlines()) - 1
+    assert told == {"file": "users.csv", "format": "csv", "accounts": accounts, "with_hashes": True}
     result = run("export-users", "--with-hashes", "--yes")
     assert "Warning" in result.stderr
     assert known in result.stdout
-    assert [entry.detail["hashes"] for entry in audit_rows(core, "users.exported")] == [True, True]
+    assert [entry.detail["hashes"] for entry in audit_rows(core, "users.exported")] == [True] * 3
 
 
 def test_what_cannot_be_is_told_and_writes_nothing(run: Run, folder: Path, core: Core) -> None:

@@ -21,8 +21,8 @@ from usersvc.db.models import outbox, webhook_deliveries
 pytestmark = pytest.mark.sqlite
 
 WITHOUT = {
-    "export-users": "writes the accounts themselves, as JSON Lines unless it is told otherwise",
     "serve": "serves until it is stopped; what it says is its log",
+    "export-user": "prints JSON and nothing else",
     "worker": "works until it is stopped; what it says is its log",
 }
 ROOT = "root@example.org"

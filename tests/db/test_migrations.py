@@ -28,13 +28,15 @@ from usersvc.services import keys, migration, schema
 COLUMNS = {
     "users": "id email email_key email_verified_at username username_key role status password_hash "
     "invited_at registered_at activated_at deactivated_at password_changed_at last_login_at created_at "
-    "updated_at profile attributes",
+    "updated_at profile attributes locale deletion_due_at",
+    "erasures": "user_id erased_at",
     "sessions": "id user_id seq rnd_digest rotated_at created_at last_used_at expires_at absolute_at "
     "ended_at end_reason ip user_agent",
     "link_tokens": "id user_id purpose key_id nonce digest created_at expires_at used_at revoked_at",
     "groups": "id name description created_at updated_at",
     "group_permissions": "group_id permission",
     "group_members": "group_id user_id manager added_at",
+    "imports": "digest records line imported updated skipped refused started_at updated_at finished_at",
     "keys": "kid use algorithm public_jwk private_wrapped created_at signs_from retired_at compromised_at",
     "outbox": "id kind user_id address link_token_id data message_id status attempts next_attempt_at "
     "lease_until lease_owner last_error created_at give_up_at sent_at request_id",
@@ -61,7 +63,9 @@ INDEXES = {
         ("created_at id", False, None),
         ("status registered_at", False, None),
         ("id", False, "role = 'admin' AND status = 'active'"),
+        ("deletion_due_at", False, "deletion_due_at IS NOT NULL"),
     ],
+    "erasures": [("erased_at", False, None)],
     "sessions": [("user_id ended_at", False, None), ("expires_at", False, None)],
     "link_tokens": [
         ("digest", True, None),
@@ -70,7 +74,11 @@ INDEXES = {
     "groups": [("name", True, None)],
     "group_members": [("user_id group_id", False, None)],
     "keys": [("use", True, "retired_at IS NULL")],
-    "outbox": [("message_id", True, None), ("next_attempt_at", False, "status = 'due'")],
+    "outbox": [
+        ("message_id", True, None),
+        ("user_id address", False, None),
+        ("next_attempt_at", False, "status = 'due'"),
+    ],
     "webhook_deliveries": [
         ("next_attempt_at", False, "status = 'due'"),
         ("webhook_id", False, "status = 'due'"),
@@ -89,8 +97,10 @@ INDEXES = {
     "throttle": [("expires_at", False, None)],
 }
 PRIMARY = {
+    "erasures": ["user_id"],
     "group_permissions": ["group_id", "permission"],
     "group_members": ["group_id", "user_id"],
+    "imports": ["digest"],
     "keys": ["kid"],
     "throttle": ["kind", "key_digest"],
     "logins_from": ["user_id", "network_digest"],

@@ -666,6 +666,7 @@ def _user(number: int, core: Core) -> User:
         email_key=email,
         email_verified_at=None,
         username=None,
+        locale=None,
         role="user",
         status="pending",
         password_hash="$2b$" + "x" * 56,

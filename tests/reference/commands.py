@@ -94,9 +94,10 @@ def _facts(parameter: Any, is_flag: bool) -> list[str]:
 
 
 def _choices(annotation: Any) -> list[str]:
-    """Out of an enumeration, or a list of one."""
-    [kind] = get_args(annotation) or [annotation]
-    return [_text(each) for each in kind] if isinstance(kind, type) and issubclass(kind, Enum) else []
+    """Out of an enumeration, a list of one, or literals."""
+    kinds = get_args(annotation) or [annotation]
+    texts = [kind for kind in kinds if isinstance(kind, str)]
+    return texts + [_text(each) for kind in kinds if isinstance(kind, type(Enum)) for each in kind]
 
 
 def _text(value: Any) -> str:

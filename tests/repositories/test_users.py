@@ -27,6 +27,7 @@ def _new(core: Core, email: str, username: str | None = None, **values: object) 
         "email_key": email,
         "email_verified_at": None,
         "username": username,
+        "locale": None,
         "role": "user",
         "status": "pending",
         "password_hash": "a hash",
@@ -198,7 +199,7 @@ def test_an_account_is_activated_once(core: Core) -> None:
 def test_who_registered_again_meanwhile_is_not_activated_with_the_old_password(core: Core) -> None:
     user = _inserted(core, EMAIL)
     with core.write() as tx:
-        tx.users.rewrite_pending(user, username=None, password_hash="another hash", at=tx.now)
+        tx.users.rewrite_pending(user, username=None, locale=None, password_hash="another hash", at=tx.now)
     assert not _activate(core, user)
     found = _again(core, user.id)
     assert found
@@ -275,7 +276,7 @@ def test_who_registered_lately_is_not_abandoned(core: Core, clock: MovedClock) -
     assert _delete_abandoned(core) == 0
     clock.move(microseconds=1)
     with core.write() as tx:
-        tx.users.rewrite_pending(user, username=None, password_hash="another", at=tx.now)
+        tx.users.rewrite_pending(user, username=None, locale=None, password_hash="another", at=tx.now)
     assert _delete_abandoned(core) == 0
     clock.move(days=7, microseconds=1)
     assert _delete_abandoned(core) == 1

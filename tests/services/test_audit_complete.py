@@ -41,6 +41,7 @@ WITHOUT_AN_ENTRY = {
         "when a credential was last used, at most once an hour",
     ),
     "copying._insert_batch": (set(metadata.tables), "`database.copied` counts it at the end"),
+    "importing._write_batch": ({"imports"}, "how far it came, where a batch brought nobody in"),
     "migration.prepare_copy": (
         # SQLite changes a CHECK by copying the table.
         {"alembic_version", "_alembic_tmp_audit"},

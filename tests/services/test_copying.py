@@ -31,6 +31,7 @@ from tests.factories import (
     rewrite_user,
     user_row,
 )
+from tests.files import bring_in, lines
 from tests.groups import a_group, put_in
 from tests.hooks import tell
 from tests.outbox import Killed
@@ -52,6 +53,7 @@ from usersvc.errors import (
 from usersvc.mail.transports import MemoryTransport
 from usersvc.services import (
     copying,
+    erasure,
     health,
     keys,
     login,
@@ -158,10 +160,12 @@ def _grow(core: Core, clock: MovedClock) -> None:
     put_in(core, group, "ivy@example.org", manager=True)
     health.beat(core)
     health.check_ready(core, actor=STRANGER)
+    erasure.forget_again(core, [erasure.Erasure(UUID(int=7), clock.now())], actor=OPERATOR)
     made = service_accounts.create(core, name="reports", permissions=["a:x"], actor=OPERATOR)
     with core.write() as tx:
         tx.services.revoke_token(made.credential.id, expires_at=tx.now)
     mails.queue(core, "zoé@example.org", z={"y": [1, None, "\U0001f98a\\u0000"]}, a=0.1)
+    bring_in(core, lines({"email": "imported@example.org"}))
     webhooks.create(core, url="https://receiver.example/", actor=OPERATOR)
     tell(core)
     with core.write() as tx:

@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import Make
 from tests.factories import (
     EMAIL,
+    delivered,
     outbox_rows,
     text_of,
     token_in,
@@ -125,13 +126,27 @@ def test_r34_a_mail_that_cannot_be_rendered_fails_after_five_tries_while_others_
     ],
     ids=["unknown name", "syntax", "division by zero", "wrong types", "endless", "escape", "empty"],
 )
-def test_r34_a_broken_template_fails_its_mail_after_five_tries_while_others_go_out(
-    make_core: Make, clock: MovedClock, tmp_path: Path, template: str
+def test_r34_a_broken_template_stops_no_mail_the_built_in_one_takes_its_place(
+    make_core: Make, tmp_path: Path, template: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "already_registered.txt").write_text(template)
     core = make_core(mail__templates_dir=tmp_path / "templates")
-    queue(core, "poison@example.org")
+    for _ in range(3):
+        queue(core)
+    assert [text_of(message).split()[0] for message in delivered(core)] == ["Hello,"] * 3
+    assert {mail.status for mail in outbox_rows(core)} == {"sent"}
+    lines = [record.getMessage() for record in caplog.records]
+    told = [line for line in lines if "a template has a mistake" in line]
+    assert len(told) == 1
+    assert f"{tmp_path}/templates/already_registered.txt" in told[0]
+
+
+def test_r34_a_mail_that_cannot_be_made_fails_after_five_tries_while_others_go_out(
+    core: Core, clock: MovedClock
+) -> None:
+    # As a template does that wants what an older version did not write down.
+    queue(core, "poison@example.org", kind="session_ended")
     for _ in range(5):
         queue(core, kind="session_ended", device="x", logged_in_at="y")
         assert deliver(core) == 1

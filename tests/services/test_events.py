@@ -41,15 +41,27 @@ TOLD: dict[str, list[tuple[Event, ...]]] = {
     "user.deactivated": [(Event.DEACTIVATED,)],
     "user.role_changed": [(Event.ROLE_CHANGED,)],
     "user.renamed": [(Event.CHANGED,)],
+    "user.locale_changed": [(Event.CHANGED,)],
     "user.profile_changed": [(Event.CHANGED,)],
     "user.attributes_changed": [(Event.CHANGED,)],
+    "user.imported": [
+        (Event.REGISTERED,),
+        (Event.REGISTERED, Event.ACTIVATED),
+        (Event.CHANGED,),
+        (Event.ACTIVATED,),
+    ],
     "user.purged": [(Event.DELETED,)],
+    "user.deletion_scheduled": [(Event.DELETION_SCHEDULED,)],
+    "user.deletion_cancelled": [(Event.DELETION_CANCELLED,)],
+    "user.erased": [(Event.ERASED,)],
 }
 # They change neither whether there is an account nor what it may do.
 NOT_TOLD = {
     "user.registered_again",
     "user.logged_in",
     "user.login_failed",
+    "user.deletion_failed",
+    "user.exported",
     "user.login_paused",
     "user.login_locked",
     "user.login_unlocked",
@@ -68,7 +80,7 @@ NOT_TOLD = {
     "data.purged",
     "users.exported",
 }
-_NEVER = ("session.", "password.", "audit.", "key.", "webhook.", "service.", "group.")
+_NEVER = ("session.", "password.", "audit.", "key.", "webhook.", "service.", "group.", "import.")
 
 
 def _listen(core: Core, *events: Event) -> None:

@@ -27,7 +27,7 @@ from tests.profiles import schemas_in
 from usersvc.clock import rfc_3339
 from usersvc.core import Core
 from usersvc.errors import Forbidden
-from usersvc.services import exporting, profiles
+from usersvc.services import exporting, locales, profiles
 from usersvc.services.actor import Actor
 from usersvc.services.directory import Filters
 from usersvc.services.exporting import FIELDS
@@ -67,6 +67,7 @@ def several(make_core: Make) -> Core:
     core = make_core(**schemas_in(make_core().settings.data_dir))
     active(core, username="ada")
     profiles.set_profile(core, user_id=user_row(core).id, profile={"points": 1}, actor=OPERATOR)
+    locales.set_locale(core, user_id=user_row(core).id, locale="de", actor=OPERATOR)
     profiles.set_attributes(core, user_id=user_row(core).id, attributes={"plan": "paid"}, actor=OPERATOR)
     for name in ("stock", "desk"):
         put_in(core, a_group(core, name))
@@ -90,11 +91,13 @@ def test_all_that_is_kept_of_an_account_is_in_it(several: Core) -> None:
         "role": "user",
         "status": "active",
         "password_hash": user.password_hash,
+        "locale": "de",
         "profile": {"points": 1},
         "attributes": {"plan": "paid"},
         "groups": ["desk", "stock"],
         "invited_at": None,
         "deactivated_at": None,
+        "deletion_due_at": None,
         "password_changed_at": rfc_3339(user.password_changed_at) if user.password_changed_at else None,
         **{name: rfc_3339(getattr(user, name)) for name in times},
     }

@@ -14,8 +14,10 @@ from usersvc.api import (
     attributes,
     audiences,
     audit,
+    deletion,
     docs,
     errors,
+    export,
     groups,
     health,
     login,
@@ -71,8 +73,8 @@ def create_app(core: Core, *, draining: Callable[[], bool] = lambda: False) -> A
 def _add_routes(app: FastAPI, *, with_docs: bool) -> None:
     """Each of the application's own: those of routers in it would be searched router by router."""
     modules = (
-        *(registration, login, sessions, audiences, passwords, me, admin, attributes, groups),
-        *(service_accounts, audit, oauth, well_known, health, metrics, pages),
+        *(registration, login, sessions, audiences, passwords, me, export, deletion, admin, attributes),
+        *(groups, service_accounts, audit, oauth, well_known, health, metrics, pages),
     )
     routes = [route for module in modules for route in module.router.routes]
     if with_docs:

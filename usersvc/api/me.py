@@ -52,7 +52,7 @@ router.add_api_route(
     responses=documented(*_UNKNOWN_BEARER, InvalidUsername, InvalidProfile, UsernameTaken, TooManyAttempts),
 )
 async def change_me(body: ChangeMeIn, request: Request, bearer: BearerToken) -> Response:
-    """Take another username, write another profile, or both: all of it is done, or nothing."""
+    """Take another username or language, write another profile, or all: it is done whole, or not at all."""
     return answer_user(await run_signed_in(request, bearer, accounts.change, **body.given()))
 
 

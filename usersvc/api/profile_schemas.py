@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from usersvc.api.schemas import USER_EXAMPLE, Body, Text, UserOut, enveloped
+from usersvc.locales import Locale
 from usersvc.services.accounts import FullAccount
 
 
@@ -15,6 +16,7 @@ class ChangeMeIn(Body):
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     username: Annotated[Text, Field(examples=["ada"])] = Field(default_factory=str)
+    locale: Locale = Field("en", description="The language of mails to me.")
     profile: dict[str, Any] = Field(
         default_factory=dict,
         description="The whole profile: it takes the place of the one before.",
@@ -24,7 +26,7 @@ class ChangeMeIn(Body):
     @model_validator(mode="after")
     def _names_something(self) -> "ChangeMeIn":
         if not self.model_fields_set:
-            raise ValueError("Send username, profile or both.")
+            raise ValueError("Send username, locale, profile or several of them.")
         return self
 
     def given(self) -> dict[str, Any]:

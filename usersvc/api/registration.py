@@ -17,6 +17,7 @@ from usersvc.errors import (
     UsernameTaken,
     WeakPassword,
 )
+from usersvc.locales import negotiate
 from usersvc.services import registration
 
 router = APIRouter(prefix=PREFIX, tags=["registration"])
@@ -41,7 +42,10 @@ router = APIRouter(prefix=PREFIX, tags=["registration"])
     },
 )
 async def register(body: RegisterIn, request: Request) -> Response:
-    """Register. The answer is the same whether the address is known or not; the mail tells the rest."""
+    """Register. The answer is the same whether the address is known or not; the mail tells the rest.
+
+    Mails are in the language of ours that `Accept-Language` wants most.
+    """
     account = await run(
         request,
         registration.register,
@@ -49,6 +53,7 @@ async def register(body: RegisterIn, request: Request) -> Response:
         email=body.email,
         password=body.password,
         username=body.username,
+        locale=negotiate(", ".join(request.headers.getlist("accept-language"))),
     )
     if account is None:
         return answer(RegisteredOut(email=body.email), status=202)

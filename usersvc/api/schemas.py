@@ -17,6 +17,7 @@ from pydantic import (
 )
 from starlette.responses import Response
 
+from usersvc.locales import Locale
 from usersvc.services import actor, audit, directory
 from usersvc.services.accounts import Account
 
@@ -88,6 +89,7 @@ class InviteIn(Body):
     email: EmailText
     role: Role = "user"
     username: Annotated[Text, Field(examples=["ada"])] | None = None
+    locale: Locale | None = Field(None, description="The language of mails to this user.")
 
 
 class RoleIn(Body):
@@ -174,6 +176,7 @@ USER_EXAMPLE: dict[str, Any] = {
     "email": "ada@example.org",
     "email_verified": True,
     "username": "ada",
+    "locale": "en",
     "role": "user",
     "is_admin": False,
     "is_active": True,
@@ -191,6 +194,7 @@ class UserOut(BaseModel):
     email: str
     email_verified: bool
     username: str | None
+    locale: str | None = Field(description="The language of mails to this user; null: of the settings.")
     role: Role
     is_admin: bool
     is_active: bool

@@ -11,6 +11,7 @@ from usersvc.cli.choosing import Chosen, choosing
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, NobodyOr, Who, print_done
 from usersvc.cli.users import document
+from usersvc.locales import Locale
 from usersvc.services import accounts, admin, invitations, login
 from usersvc.services.bulk import Activate, Deactivate, SetRole
 
@@ -19,11 +20,12 @@ _ROLE = typer.Argument(
 )
 
 
-def invite_user(
+def invite_user(  # noqa: PLR0917 - each is an option of its own
     ctx: typer.Context,
     email: Annotated[str, typer.Argument(metavar="EMAIL", help="Address of the person.")],
     role: Annotated[Role, typer.Option(help="The role of the account.")] = Role.USER,
     username: Annotated[str | None, typer.Option(help="A username for the account.")] = None,
+    locale: Annotated[Locale | None, typer.Option(help="The language of mails to this user.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make an account for somebody and mail a link to choose its password.
@@ -34,7 +36,9 @@ def invite_user(
         A worker mails the invitation to ada@example.org within a minute.
     """
     with opened(ctx) as core:
-        made = invitations.invite(core, email=email, role=role, username=username, actor=operator())
+        made = invitations.invite(
+            core, email=email, role=role, username=username, locale=locale, actor=operator()
+        )
         now = document(core, made.id) if as_json else None
     print_done(now, f"A worker mails the invitation to {made.email} within a minute.")
 

@@ -40,7 +40,14 @@ COMMANDS = [
         "Users",
         "Make an account for somebody and mail a link to choose its password.",
     ),
+    Listed(
+        "import-users",
+        "importing",
+        "Users",
+        "Bring users in from a file, with the password hashes of another program.",
+    ),
     Listed("set-role", "admin", "Users", "Give an account another role, or many that options choose."),
+    Listed("set-locale", "locales", "Users", "Set the language of mails to a user."),
     Listed("set-profile", "profiles", "Users", "Put a JSON object in the place of a user's profile."),
     Listed("set-attributes", "profiles", "Users", "Put a JSON object in the place of a user's attributes."),
     Listed(
@@ -64,6 +71,20 @@ COMMANDS = [
         "sessions",
         "Users",
         "End all sessions of a user, or of many that options choose; it acts at once.",
+    ),
+    Listed("export-user", "erasure", "Users", "Print everything that is held about a user, as JSON."),
+    Listed(
+        "delete-user",
+        "erasure",
+        "Users",
+        "Have an account deleted in some days; logging in until then keeps it.",
+    ),
+    Listed("forget-user", "erasure", "Users", "Erase an account, now and for good."),
+    Listed(
+        "erasures",
+        "erasure",
+        "Users",
+        "List the ids of accounts that were erased, and when, the oldest first.",
     ),
     Listed(
         "create-group",
@@ -109,6 +130,12 @@ COMMANDS = [
     Listed("activate-service", "service_accounts", "Services", "Let a deactivated service account in again."),
     Listed("outbox", "mail", "Mail", "List mails."),
     Listed("retry-mail", "mail", "Mail", "Try a mail again that was given up."),
+    Listed(
+        "preview-mail",
+        "previews",
+        "Mail",
+        "Show a mail as it would go out, made of sample values and of your templates.",
+    ),
     Listed(
         "send-test-mail",
         "mail",

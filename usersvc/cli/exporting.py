@@ -11,6 +11,7 @@ import typer
 from usersvc.cli.asking import require_yes
 from usersvc.cli.choosing import Chosen, choosing
 from usersvc.cli.opening import opened, operator
+from usersvc.cli.output import Json, print_json
 from usersvc.cli.progress import progress_of
 from usersvc.cli.stopping import say_stopped, stopped_between_steps
 from usersvc.files import written_whole
@@ -40,18 +41,21 @@ def export_users(  # noqa: PLR0917 - each is an option of its own
     form: Annotated[Form | None, _FORMAT] = None,
     with_hashes: Annotated[bool, _HASHES] = False,
     yes: Annotated[bool, _YES] = False,
+    as_json: Json = False,
 ) -> None:
     """Write accounts into a file, or to standard output.
 
     A file that its owner alone can read is there, whole and on the disk, or not at all. The options choose
     which accounts; without any, everybody. Without `--with-hashes` no password is in it in any form. What
-    stands in it, and what the hashes are good for: docs/operations.md#taking-users-out. What is said goes to
-    stderr.
+    stands in it, and what the hashes are good for: docs/operations.md#taking-users-out. `--json`
+    tells of a FILE what was written; else what is said goes to stderr.
 
         $ usersvc export-users users.csv --status active
         Exported 1,204 accounts to users.csv.
     """
     path = None if file == _STDOUT else _ordinary(file)
+    if as_json and path is None:
+        raise typer.BadParameter("--json tells of a FILE; standard output has the accounts.")
     form = form or _form_of(path)
     with opened(ctx, patient=True) as core:
         filters = chosen.filters(core)
@@ -66,8 +70,10 @@ def export_users(  # noqa: PLR0917 - each is an option of its own
                 core, filters=filters, form=form.value, with_hashes=with_hashes, actor=operator()
             )
             exported = _write(out, pieces, total)
-    to = f" to {file}" if path else ""
-    typer.echo(f"Exported {_accounts(exported)}{to}.", err=True)
+    if as_json:
+        print_json({"file": file, "format": form, "accounts": exported, "with_hashes": with_hashes})
+    else:
+        typer.echo(f"Exported {_accounts(exported)}{f' to {file}' if path else ''}.", err=True)
 
 
 def _ordinary(file: str) -> Path:

@@ -58,6 +58,9 @@ users = Table(
     # JSON text, as it goes out; none is {}. JSON of PostgreSQL's would be rewritten by it.
     Column("profile", Text),
     Column("attributes", Text),
+    # A tag of locales.py; none is the one of the settings.
+    Column("locale", String(35)),
+    Column("deletion_due_at", UtcDateTime),
     _one_of("role", "user", "moderator", "admin"),
     _one_of("status", "pending", "invited", "active", "deactivated"),
     Index("uq_users_email_key", "email_key", unique=True),
@@ -78,6 +81,20 @@ users = Table(
         "id",
         sqlite_where=text("role = 'admin' AND status = 'active'"),
     ),
+    Index(
+        "ix_users_deletion_due_at",
+        "deletion_due_at",
+        sqlite_where=text("deletion_due_at IS NOT NULL"),
+    ),
+)
+
+# What is left of an account that was erased: in a backup of before it is found by this, and erased again.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("user_id", Uuid, primary_key=True),
+    Column("erased_at", UtcDateTime, nullable=False),
+    Index("ix_erasures_erased_at", "erased_at"),
 )
 
 sessions = Table(
@@ -203,7 +220,8 @@ outbox = Table(
     # dropped: nothing to send any more.
     _one_of("status", "due", "sent", "dead", "failed", "dropped"),
     Index("uq_outbox_message_id", "message_id", unique=True),
-    Index("ix_outbox_user_id", "user_id"),
+    # By the address without an account is found what was asked for there before anybody looked whose it is.
+    Index("ix_outbox_user_id_address", "user_id", "address"),
     Index("ix_outbox_link_token_id", "link_token_id"),
     Index("ix_outbox_status_created_at", "status", "created_at"),
     Index(
@@ -313,6 +331,22 @@ instance = Table(
     Column("secret_check", LargeBinary(32), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     CheckConstraint("id = 1", name="one_row"),
+)
+
+# How far a file was brought in: one row each, known by what is in it and what was asked for.
+imports = Table(
+    "imports",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("records", Integer, nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("imported", Integer, nullable=False),
+    Column("updated", Integer, nullable=False),
+    Column("skipped", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
 )
 
 webhooks = Table(

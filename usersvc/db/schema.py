@@ -6,7 +6,7 @@ from sqlalchemy import Connection, func, inspect, select, text
 
 from usersvc.db.models import metadata
 
-HEAD = "0007"
+HEAD = "0010"
 _VERSION = "alembic_version"
 _COPY = "copy-"
 

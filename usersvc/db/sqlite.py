@@ -255,6 +255,8 @@ def _prepare_reader(raw: sqlite3.Connection) -> None:
 def _prepare_writer(raw: sqlite3.Connection) -> None:
     # An acknowledged write survives power loss, not only the end of the process.
     raw.execute("PRAGMA synchronous = FULL")
+    # Some builds leave what was deleted in the file, until its place is needed.
+    raw.execute("PRAGMA secure_delete = ON")
 
 
 def _touch(path: Path) -> None:

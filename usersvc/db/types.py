@@ -55,7 +55,18 @@ def insert_or_update(connection: Connection, table: Table, values: dict[str, Any
     connection.execute(_insert_or_update(connection.dialect.name, table, *on), values)
 
 
+def insert_each_if_absent(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> set[Any]:
+    """Insert those of which no row has an equal value of any unique index; the ids of those that went in."""
+    statement = _insert_each_if_absent(connection.dialect.name, table)
+    return set(connection.execute(statement, rows).scalars())
+
+
 # Built once: to build them took longer than to run them.
+@cache
+def _insert_each_if_absent(dialect: str, table: Table) -> Any:
+    return _insert(dialect, table).on_conflict_do_nothing().returning(table.c.id)
+
+
 @cache
 def _insert_if_absent(dialect: str, table: Table, *on: str) -> Prepared:
     return Prepared(_insert(dialect, table).on_conflict_do_nothing(index_elements=on))

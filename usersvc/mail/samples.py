@@ -17,5 +17,8 @@ SAMPLES: dict[str, dict[str, str]] = {
     "password_reset": _LINK,
     "password_changed": _HOST,
     "session_ended": _HOST | {"device": "Firefox on Linux", "logged_in_at": "2030-01-01 10:00 UTC"},
+    "deletion_scheduled": _HOST | {"due_at": "2030-01-15 10:00 UTC"},
+    "deletion_cancelled": _HOST,
+    "account_erased": _HOST,
     "test": _HOST,
 }

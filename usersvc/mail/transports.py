@@ -5,6 +5,7 @@ import os
 import secrets
 import sys
 import tempfile
+from collections.abc import Iterable
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Protocol
@@ -36,8 +37,7 @@ class FileTransport:
 
     def send(self, message: EmailMessage) -> str:
         make_private(self._folder)
-        # Named by its Message-ID: a mail that is sent twice is still one file.
-        name = str(message["Message-ID"]).strip("<>").partition("@")[0]
+        name = _name_of(str(message["Message-ID"]))
         target = self._folder / f"{name}.eml"
         draft = self._folder / f".{name}.{secrets.token_hex(4)}"
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -63,6 +63,11 @@ class FileTransport:
                 raise NotSent(f"{folder} cannot be written: {error.strerror}") from None
         return Route(f"files in {self._folder}")
 
+    def discard(self, message_ids: Iterable[str]) -> None:
+        """Delete these mails, where they are still there."""
+        for message_id in message_ids:
+            (self._folder / f"{_name_of(message_id)}.eml").unlink(missing_ok=True)
+
     def purge(self, before: float, *, dry_run: bool = False) -> int:
         """Delete mails older than `before` (seconds since the epoch), and drafts of workers that died.
 
@@ -76,6 +81,11 @@ class FileTransport:
                         path.unlink()
                     deleted += path.suffix == ".eml"
         return deleted
+
+
+def _name_of(message_id: str) -> str:
+    """A mail that is sent twice is still one file."""
+    return message_id.strip("<>").partition("@")[0]
 
 
 class ConsoleTransport:

@@ -3,6 +3,7 @@
 An id holds its time to the microsecond, so lists are in the order of the ids.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -70,6 +71,10 @@ class Audit:
 
     def insert(self, entry: AuditEntry) -> None:
         self._connection.execute(_INSERT, vars(entry))
+
+    def insert_all(self, entries: Sequence[AuditEntry]) -> None:
+        if entries:
+            self._connection.execute(_INSERT, [vars(entry) for entry in entries])
 
     def latest(self) -> datetime | None:
         return self._connection.execute(select(func.max(audit.c.at))).scalar()

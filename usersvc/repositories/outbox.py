@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 
 from usersvc.db.models import outbox
 from usersvc.repositories.leases import Leases
@@ -53,6 +53,9 @@ class Outbox(Leases[OutboxMail], table=outbox, row=OutboxMail):
         Those of the kinds in `without` are passed over.
         """
         return self.claim(owner, outbox.c.kind.not_in(without), at=at, lease_until=lease_until)
+
+    def delete(self, mail_id: UUID) -> None:
+        self._connection.execute(delete(outbox).where(outbox.c.id == mail_id))
 
     def settle(self, mail: OutboxMail, status: str, *, at: datetime, error: str | None = None) -> bool:
         """Close a claimed mail. False where the lease was lost to another worker."""

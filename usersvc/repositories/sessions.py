@@ -43,6 +43,7 @@ class Bearer:
     email: str
     email_verified_at: datetime | None
     username: str | None
+    locale: str | None
     role: str
     status: str
     created_at: datetime

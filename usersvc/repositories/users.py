@@ -33,6 +33,7 @@ class User:
     email_key: str
     email_verified_at: datetime | None
     username: str | None
+    locale: str | None
     role: str
     status: str
     password_hash: str | None
@@ -44,6 +45,7 @@ class User:
     last_login_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    deletion_due_at: datetime | None = None
 
 
 COLUMNS = [users.c[name] for name in User.__dataclass_fields__]
@@ -106,13 +108,20 @@ class Users:
             raise UsernameTaken from None
 
     def rewrite_pending(
-        self, user: User, *, username: str | None, password_hash: str | None, at: datetime
+        self,
+        user: User,
+        *,
+        username: str | None,
+        locale: str | None,
+        password_hash: str | None,
+        at: datetime,
     ) -> None:
         """What a pending account keeps when somebody else, or the same person, begins again."""
         self._update(
             user.id,
             username=username,
             username_key=username,
+            locale=locale,
             password_hash=password_hash,
             registered_at=at,
             updated_at=at,
@@ -167,13 +176,16 @@ class Users:
             nameless = statement.values(username=None, username_key=None)
             return self._connection.execute(nameless).rowcount == 1
 
-    def invite(self, user_id: UUID, role: str, *, username: str | None, at: datetime) -> bool:
+    def invite(
+        self, user_id: UUID, role: str, *, username: str | None, locale: str | None, at: datetime
+    ) -> bool:
         """Make a pending account an invited one; whatever it was left with is void. False for any other."""
         values: dict[str, Any] = {
             "status": "invited",
             "role": role,
             "username": username,
             "username_key": username,
+            "locale": locale,
             "password_hash": None,
             "invited_at": at,
             "updated_at": at,
@@ -219,6 +231,9 @@ class Users:
                 self._update(user_id, username=username, username_key=username, updated_at=at)
         except IntegrityError:
             raise UsernameTaken from None
+
+    def set_locale(self, user_id: UUID, locale: str, *, at: datetime) -> None:
+        self._update(user_id, locale=locale, updated_at=at)
 
     def set_role(self, user_id: UUID, role: str, *, at: datetime) -> None:
         self._update(user_id, role=role, updated_at=at)

@@ -3,13 +3,15 @@
 A password is normalised to NFC and otherwise taken as it is. Stored is
 `usersvc1` + bcrypt over base64(HMAC-SHA-384("usersvc/password/v1", password)): the label is public,
 no pepper, and its only work is that bcrypt, which stops at 72 bytes and at NUL, sees 64 harmless
-bytes that depend on all of the password. Plain `$2a$`, `$2b$` and `$2y$` from elsewhere verify too.
+bytes that depend on all of the password. Hashes that other programs made verify too
+(security/hashes/), and the next login replaces them.
 """
 
 import base64
 import hmac
 import os
 import re
+import time
 import unicodedata
 from dataclasses import dataclass
 
@@ -22,6 +24,11 @@ _LABEL = b"usersvc/password/v1"
 _SCHEME = "usersvc1"
 _MOST_BYTES = 1024
 _COST = re.compile(r"(?:usersvc1)?\$2[aby]\$(\d\d)\$")
+# What the settings may ask for.
+_OWN = re.compile(r"usersvc1\$2b\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}")
+_MOST_FOREIGN_COST = 14
+_LOWEST_COST = 4
+"""Of bcrypt itself."""
 _BCRYPT_ALPHABET = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -78,25 +85,62 @@ def verify_password(password: str, stored: str) -> bool:
     try:
         if stored.startswith(_SCHEME + "$2"):
             return bcrypt.checkpw(_shortened(password), stored.removeprefix(_SCHEME).encode())
-        if stored.startswith("$2"):
-            # bcrypt 5 raises above 72 bytes; whoever made this hash cut there.
-            return bcrypt.checkpw(normalise(password).encode()[:72], stored.encode())
     except ValueError:  # a damaged hash
         return False
-    return False
+    from usersvc.security import hashes
+
+    return hashes.matches(password, stored)
+
+
+def unusable(stored: str) -> str | None:
+    """Why nobody could log in with this hash of whatever program; None where somebody can."""
+    from usersvc.security import hashes
+
+    if stored.startswith(_SCHEME):
+        return None if _OWN.fullmatch(stored) else "This is no whole hash of usersvc."
+    try:
+        hashes.parse(stored)
+    except hashes.UnusableHash as error:
+        return str(error)
+    return None
 
 
 def verify_evenly(password: str, stored: str, *, cost: int) -> bool:
     """Verify, and let a wrong password take as long as a hash of the current cost would.
 
     Each step of cost doubles the work: what is missing from an older hash is one dummy of every
-    cost between. The time then does not tell which accounts have not logged in for long.
+    cost between. The time then does not tell which accounts have not logged in for long. What others
+    made with anything but bcrypt is filled up by the clock, so about as long; where it takes longer by
+    itself, it does.
     """
+    begun = time.perf_counter()
     matches = verify_password(password, stored)
-    if not matches:
+    if matches:
+        return True
+    if _is_verified_bcrypt(stored):
         for missing in range(_cost_of(stored), cost):
             verify_password("", dummy_hash(cost=missing))
-    return matches
+    else:
+        _fill_up(time.perf_counter() - begun, cost=cost)
+    return False
+
+
+def _is_verified_bcrypt(stored: str) -> bool:
+    is_own = stored.startswith(_SCHEME)
+    return bool(_COST.match(stored)) and (is_own or _cost_of(stored) <= _MOST_FOREIGN_COST)
+
+
+def _fill_up(spent: float, *, cost: int) -> None:
+    """Dummies for what is left of the seconds that a hash of this cost takes here and now."""
+    begun = time.perf_counter()
+    lowest = max(_LOWEST_COST, cost - 4)
+    verify_password("", dummy_hash(cost=lowest))
+    one = time.perf_counter() - begun
+    left = one * ((1 << cost - lowest) - 1) - spent
+    for each in reversed(range(lowest, cost)):
+        while left >= one * (1 << each - lowest):
+            left -= one * (1 << each - lowest)
+            verify_password("", dummy_hash(cost=each))
 
 
 def needs_rehash(stored: str, *, cost: int) -> bool:
@@ -144,7 +188,7 @@ def _shortened(password: str) -> bytes:
 def _cost_of(stored: str) -> int:
     """The cost of a bcrypt hash; the lowest there is for anything else."""
     found = _COST.match(stored)
-    return int(found[1]) if found else 4
+    return int(found[1]) if found else _LOWEST_COST
 
 
 def _names(email: str, username: str | None) -> list[str]:

@@ -7,6 +7,7 @@ none is forgotten.
 from uuid import UUID
 
 from usersvc import logs
+from usersvc.clock import rfc_3339
 from usersvc.core import Tx
 from usersvc.repositories.webhooks import Delivery
 from usersvc.security.secrets import new_id
@@ -60,5 +61,8 @@ def _write(
 
 def _about(tx: Tx, event: Event, user_id: UUID) -> dict[str, str]:
     """The id, and what decides what the account may do; neither name nor address."""
-    user = None if event is Event.DELETED else tx.users.by_id(user_id)
-    return {"user_id": str(user_id), **({"status": user.status, "role": user.role} if user else {})}
+    user = None if event in (Event.DELETED, Event.ERASED) else tx.users.by_id(user_id)
+    found = {"user_id": str(user_id), **({"status": user.status, "role": user.role} if user else {})}
+    if event is Event.DELETION_SCHEDULED and user and user.deletion_due_at:
+        found["deletion_due_at"] = rfc_3339(user.deletion_due_at)
+    return found

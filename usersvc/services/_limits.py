@@ -15,6 +15,7 @@ from usersvc.services.actor import Actor
 
 # Mails that strangers can cause at any address in the world, by registering it.
 _BY_STRANGERS = frozenset({"activation", "already_registered"})
+_MAILS_COUNTED = ("activation", "invitation", "password_reset", "already_registered")
 
 Asking = Literal["register", "forgot", "resend", "activate", "reset", "refresh"]
 
@@ -116,6 +117,13 @@ def may_mail(core: Core, tx: Tx, kind: str, email_key: str, *, repeats_link: boo
     most = max(1, limits.mails_per_hour - 1) if repeats_link else limits.mails_per_hour
     rule = PerWindow(most, timedelta(hours=1), pause)
     return Limit(f"mail {kind}", key_of(core, "mail", kind, email_key), rule).take(tx) is None
+
+
+def forget(core: Core, tx: Tx, user_id: UUID, email_key: str) -> None:
+    """Nothing was ever mailed to this address, nor changed of this account."""
+    for kind in _MAILS_COUNTED:
+        tx.throttle.delete(f"mail {kind}", key_of(core, "mail", kind, email_key))
+    tx.throttle.delete("change", key_of(core, "change", user_id.hex))
 
 
 def mails_held_back(core: Core, tx: Tx) -> frozenset[str] | None:

@@ -31,7 +31,10 @@ def queue_mail(
     link_token_id: UUID | None = None,
     data: dict[str, Any] | None = None,
 ) -> None:
-    """Write the mail into the outbox, where it becomes true together with the rest of the transaction."""
+    """Write the mail into the outbox, where it becomes true together with the rest of the transaction.
+
+    It is sent in the user's language of that time; `locale` in `data` is for who has no account then.
+    """
     mail_id = new_id(tx.now)
     tx.outbox.insert(
         OutboxMail(

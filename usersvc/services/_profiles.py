@@ -31,6 +31,11 @@ def write(core: Core, tx: Tx, user: User, what: What, value: JsonObject, *, acto
     _events.tell(tx, Event.CHANGED, user.id)
 
 
+def differs(tx: Tx, user: User, what: What, value: JsonObject) -> bool:
+    """Whether this is something else than what is kept."""
+    return (getattr(tx.profiles.of(user.id), what) or "{}") != canonical(value)
+
+
 def problems(settings: Settings, what: What, value: JsonObject) -> list[FieldProblem]:
     """Why this cannot be kept. An empty object always can: it is what every account begins with."""
     if not value:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from usersvc.core import Core, Tx
 from usersvc.errors import NotActive, UsernameTaken
+from usersvc.locales import Locale
 from usersvc.repositories.sessions import Session
 from usersvc.repositories.users import User
 from usersvc.security.secrets import digest, new_id
@@ -14,7 +15,13 @@ from usersvc.services.names import Address
 
 
 def new_user(
-    tx: Tx, address: Address, *, username: str | None, password_hash: str | None, status: str
+    tx: Tx,
+    address: Address,
+    *,
+    username: str | None,
+    locale: Locale | None = None,
+    password_hash: str | None,
+    status: str,
 ) -> User:
     """A user with role `user`, as it stands when it is made now; written nowhere yet."""
     activated_at = tx.now if status == "active" else None
@@ -24,6 +31,7 @@ def new_user(
         email_key=address.key,
         email_verified_at=None,
         username=username,
+        locale=locale,
         role="user",
         status=status,
         password_hash=password_hash,
@@ -38,7 +46,9 @@ def new_user(
     )
 
 
-def take_over(tx: Tx, user: User, *, username: str | None, password_hash: str | None) -> None:
+def take_over(
+    tx: Tx, user: User, *, username: str | None, locale: Locale | None = None, password_hash: str | None
+) -> None:
     """Make an account that was never activated active with this password; what it was left with is void.
 
     Raises UsernameTaken, NotActive for any other account.
@@ -46,7 +56,7 @@ def take_over(tx: Tx, user: User, *, username: str | None, password_hash: str | 
     if username and tx.users.by_username_key(username):
         raise UsernameTaken
     tx.link_tokens.revoke_all(user.id, at=tx.now)
-    tx.users.rewrite_pending(user, username=username, password_hash=None, at=tx.now)
+    tx.users.rewrite_pending(user, username=username, locale=locale, password_hash=None, at=tx.now)
     wiped = replace(user, password_hash=None)
     if not tx.users.activate(wiped, email_verified_at=None, password_hash=password_hash, at=tx.now):
         raise NotActive

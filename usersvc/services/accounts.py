@@ -7,10 +7,11 @@ from uuid import UUID
 
 from usersvc.core import Core, Tx, retried
 from usersvc.errors import InvalidEmail, SessionEnded, UserNotFound
+from usersvc.locales import Locale
 from usersvc.profile_schema import JsonObject
 from usersvc.repositories.sessions import Bearer
 from usersvc.repositories.users import User
-from usersvc.services import _events, _limits, _profiles, authorization
+from usersvc.services import _events, _limits, _locales, _profiles, authorization
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email, parse_username
 from usersvc.webhooks.events import Event
@@ -24,6 +25,8 @@ class Account:
     email: str
     email_verified: bool
     username: str | None
+    locale: str | None
+    """Of mails; None: that of the settings."""
     role: str
     status: str
     created_at: datetime
@@ -45,6 +48,7 @@ class Account:
             email=user.email,
             email_verified=user.email_verified_at is not None,
             username=user.username,
+            locale=user.locale,
             role=user.role,
             status=user.status,
             created_at=user.created_at,
@@ -68,6 +72,7 @@ class FullAccount(Account):
             user.email,
             user.email_verified_at is not None,
             user.username,
+            user.locale,
             user.role,
             user.status,
             user.created_at,
@@ -103,11 +108,16 @@ def _by_name(tx: Tx, name: str, *, special_domains: bool) -> User | None:
 
 @retried
 def change(
-    core: Core, *, username: str | None = None, profile: JsonObject | None = None, actor: Actor
+    core: Core,
+    *,
+    username: str | None = None,
+    locale: Locale | None = None,
+    profile: JsonObject | None = None,
+    actor: Actor,
 ) -> FullAccount:
-    """Give the actor's account another username, put `profile` in the place of his, or both.
+    """Give the actor's account another username or language, put `profile` in the place of his, or all.
 
-    Raises TooManyAttempts, InvalidUsername, InvalidProfile, UsernameTaken; then neither is changed.
+    Raises TooManyAttempts, InvalidUsername, InvalidProfile, UsernameTaken; then nothing is changed.
     """
     username = parse_username(username) if username is not None else None
     with core.write() as tx:
@@ -119,6 +129,8 @@ def change(
             tx.users.set_username(user.id, username, at=tx.now)
             tx.audit(actor, "user.renamed", target=user.id, before=user.username, after=username)
             _events.tell(tx, Event.CHANGED, user.id)
+        if locale is not None:
+            _locales.write(tx, user, locale, actor=actor)
         if profile is not None:
             _profiles.write(core, tx, user, "profile", profile, actor=actor)
         return whole(tx, user)

@@ -191,6 +191,11 @@ def open_login(core: Core, tx: Tx, user: User, actor: Actor) -> bool:
     return counter.level > 0
 
 
+def forget(core: Core, tx: Tx, user: User) -> None:
+    """Nothing was ever tried here. What is counted by network too goes by itself, within the hour."""
+    tx.throttle.delete(_ACCOUNT, key_of(core, _ACCOUNT, user.email_key))
+
+
 def _require_allowed(tx: Tx, attempt: Attempt) -> None:
     for limit in (*attempt.limits.networks, attempt.limits.pair):
         allowed_at = limit.allowed_at(tx)

@@ -17,6 +17,7 @@ from jinja2 import TemplateError
 from usersvc import logs
 from usersvc.core import Core, Tx, retried
 from usersvc.errors import DomainError, MailNotSent
+from usersvc.locales import Locale, known
 from usersvc.mail.errors import LoginRefused, MailRefused
 from usersvc.repositories.outbox import OutboxMail
 from usersvc.services import _limits, _mails
@@ -102,7 +103,12 @@ def _send(core: Core, mail: OutboxMail) -> bool:
         return False
     data = {"host": urlsplit(core.settings.public_url).netloc, **mail.data, **link}
     message = core.messages.render(
-        mail.kind, data, to=mail.address, message_id=mail.message_id, at=mail.created_at
+        mail.kind,
+        data,
+        locale=_locale(core, mail),
+        to=mail.address,
+        message_id=mail.message_id,
+        at=mail.created_at,
     )
     where = core.transport.send(message)
     # What went out and still counts as due goes out twice.
@@ -114,7 +120,15 @@ def _send(core: Core, mail: OutboxMail) -> bool:
 @retried
 def _settle_sent(core: Core, mail: OutboxMail) -> None:
     with core.write() as tx:
-        tx.outbox.settle(mail, "sent", at=tx.now)
+        _close(tx, mail, "sent")
+
+
+def _close(tx: Tx, mail: OutboxMail, status: str, *, error: str | None = None) -> bool:
+    """Settle a mail; False where the lease was lost. Of some nothing is kept, sent or not."""
+    settled = tx.outbox.settle(mail, status, at=tx.now, error=error)
+    if settled and mail.kind in _NOT_KEPT:
+        tx.outbox.delete(mail.id)
+    return settled
 
 
 @retried
@@ -143,7 +157,7 @@ def _put_off(core: Core, mail: OutboxMail, error: Exception) -> None:
 
 
 def _give_up(tx: Tx, mail: OutboxMail, status: Literal["failed", "dead"], reason: str) -> None:
-    if not tx.outbox.settle(mail, status, at=tx.now, error=reason):
+    if not _close(tx, mail, status, error=reason):
         return
     action = "mail.failed" if status == "failed" else "mail.dead"
     detail = {"mail": str(mail.id), "kind": mail.kind}
@@ -183,6 +197,16 @@ def _link_data(core: Core, mail: OutboxMail) -> dict[str, str] | None:
     return {"link": _mails.link_address(core, token), "expires_at": _readable(token.expires_at)}
 
 
+def _locale(core: Core, mail: OutboxMail) -> Locale:
+    """The language of whoever reads it, as it is set now."""
+    wanted = mail.data.get("locale")
+    if wanted is None and mail.user_id:
+        with core.read() as tx:
+            user = tx.users.by_id(mail.user_id)
+        wanted = user.locale if user else None
+    return known(wanted) or core.settings.mail.default_locale
+
+
 def _readable(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
 
@@ -217,4 +241,6 @@ def _forgot_password(core: Core, tx: Tx, request: OutboxMail) -> bool:
 
 _QUEUE = {"activation": _mails.queue_activation_mail, "invitation": _mails.queue_invitation_mail}
 _REQUESTS = {"resend_activation": _resend_activation, "forgot_password": _forgot_password}
+# Its row has the address of an account that was erased.
+_NOT_KEPT = frozenset({"account_erased"})
 _WITH_LINK = frozenset({"activation", "invitation", "activated", "password_reset"})

@@ -50,6 +50,7 @@ FIELDS: dict[str, Callable[[Exported], Any]] = {
     "role": _column("role"),
     "status": _column("status"),
     "password_hash": _column(_HASH),
+    "locale": _column("locale"),
     "profile": _object("profile"),
     "attributes": _object("attributes"),
     "groups": lambda user: list(user.groups),
@@ -60,6 +61,7 @@ FIELDS: dict[str, Callable[[Exported], Any]] = {
     "deactivated_at": _column("deactivated_at"),
     "password_changed_at": _column("password_changed_at"),
     "last_login_at": _column("last_login_at"),
+    "deletion_due_at": _column("deletion_due_at"),
 }
 """What stands in a file, in this order, and where it comes from."""
 

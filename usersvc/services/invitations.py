@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from usersvc.core import Core, Tx, retried
 from usersvc.errors import EmailTaken, UsernameTaken
+from usersvc.locales import Locale
 from usersvc.repositories.users import User
 from usersvc.services import _events, _mails, _steps, authorization
 from usersvc.services.accounts import Account
@@ -14,13 +15,19 @@ from usersvc.webhooks.events import Event
 
 @retried
 def invite(
-    core: Core, *, email: str, role: str = "user", username: str | None = None, actor: Actor
+    core: Core,
+    *,
+    email: str,
+    role: str = "user",
+    username: str | None = None,
+    locale: Locale | None = None,
+    actor: Actor,
 ) -> Account:
     """Make an account without a password and mail a link to choose one, which activates it.
 
-    What a stranger registered there and never activated becomes the invited account; password, username
-    and links of his are void. Raises Forbidden (a role above `user` needs `roles:write` too), InvalidEmail,
-    InvalidUsername, UsernameTaken, EmailTaken.
+    What a stranger registered there and never activated becomes the invited account; password, username,
+    language and links of his are void. Raises Forbidden (a role above `user` needs `roles:write` too),
+    InvalidEmail, InvalidUsername, UsernameTaken, EmailTaken.
     """
     needed = ["users:write", *PERMISSIONS[role], *(["roles:write"] if role != "user" else [])]
     address = parse_email(email, special_domains=core.settings.registration.special_domains)
@@ -30,7 +37,9 @@ def invite(
         if username and tx.users.by_username_key(username):
             raise UsernameTaken
         user = replace(
-            _steps.new_user(tx, address, username=username, password_hash=None, status="invited"),
+            _steps.new_user(
+                tx, address, username=username, locale=locale, password_hash=None, status="invited"
+            ),
             role=role,
             invited_at=tx.now,
         )
@@ -46,7 +55,9 @@ def invite(
 def _invite_pending(tx: Tx, wanted: User) -> User:
     """Make the pending account under this address the invited one. Raises EmailTaken for any other."""
     known = tx.users.by_email_key(wanted.email_key)
-    if known is None or not tx.users.invite(known.id, wanted.role, username=wanted.username, at=tx.now):
+    if known is None or not tx.users.invite(
+        known.id, wanted.role, username=wanted.username, locale=wanted.locale, at=tx.now
+    ):
         raise EmailTaken
     tx.link_tokens.revoke_all(known.id, at=tx.now)
     return tx.users.by_id(known.id) or known

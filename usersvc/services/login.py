@@ -15,7 +15,7 @@ from usersvc.errors import (
     UserNotFound,
 )
 from usersvc.repositories.users import User
-from usersvc.services import _steps, attempts, authorization
+from usersvc.services import _deletion, _steps, attempts, authorization
 from usersvc.services.actor import Actor
 from usersvc.services.names import parse_email
 from usersvc.services.sessions import TokenPair, mint
@@ -61,7 +61,10 @@ def _enter(
         attempts.settle_success(core, tx, attempt)
         attempts.remember_network(core, tx, entered, actor)
         session, rnd = _steps.open_session(core, tx, entered, actor)
-        tx.audit(actor.signed_in(user.id, session.id), "user.logged_in", target=user.id)
+        by = actor.signed_in(user.id, session.id)
+        tx.audit(by, "user.logged_in", target=user.id)
+        if entered.deletion_due_at:
+            _deletion.cancel(core, tx, entered, by)
         grants = tx.memberships.grants_of(user.id)
     return mint(core, entered, session, rnd, grants, at=tx.now)
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from usersvc import logs
 from usersvc.core import Core, Tx, retried
 from usersvc.mail.transports import FileTransport
-from usersvc.services import _events, _keys
+from usersvc.services import _events, _keys, deletion
 from usersvc.services.actor import Actor
 from usersvc.webhooks.events import Event
 
@@ -49,6 +49,7 @@ def purge(
     counts = {}
     for kind in _kinds(core, actor):
         counts[kind.kind] = _count(core, kind) if dry_run else _delete(core, kind, progress)
+    counts["deleted_accounts"] = _delete_accounts(core, actor, progress, dry_run=dry_run)
     counts["mail_files"] = _purge_mail_files(core, dry_run=dry_run)
     if not dry_run:
         _note(core, actor, counts)
@@ -188,6 +189,13 @@ def _delete(core: Core, kind: _Purge, progress: Callable[[str, int], None]) -> i
 def _delete_batch(core: Core, kind: _Purge) -> int:
     with core.write(wait=PATIENCE_SECONDS) as tx:
         return kind.delete(tx)
+
+
+def _delete_accounts(core: Core, actor: Actor, progress: Callable[[str, int], None], *, dry_run: bool) -> int:
+    """Those whose owners asked for it, when their time is over."""
+    if dry_run:
+        return deletion.count_due(core)
+    return deletion.carry_out_due(core, actor=actor, progress=lambda rows: progress("deleted_accounts", rows))
 
 
 def _purge_mail_files(core: Core, *, dry_run: bool) -> int:

@@ -105,4 +105,6 @@ def _send_now(core: Core, to: str) -> str:
     now = core.clock.now()
     data = {"host": urlsplit(core.settings.public_url).netloc}
     own_id = message_id(core, "test", new_id(now))
-    return core.transport.send(core.messages.render("test", data, to=to, message_id=own_id, at=now))
+    locale = core.settings.mail.default_locale
+    message = core.messages.render("test", data, locale=locale, to=to, message_id=own_id, at=now)
+    return core.transport.send(message)

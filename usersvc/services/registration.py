@@ -17,6 +17,7 @@ from usersvc.errors import (
     RegistrationClosed,
     UsernameTaken,
 )
+from usersvc.locales import Locale
 from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.users import User
 from usersvc.security.secrets import digest
@@ -33,6 +34,7 @@ class _Wish:
 
     address: Address
     username: str | None
+    locale: Locale | None
     password_hash: str | None
     """None where the password was verified against a pending account instead."""
     met: User | None
@@ -42,9 +44,17 @@ class _Wish:
 
 
 def register(
-    core: Core, *, email: str, password: str, username: str | None = None, actor: Actor
+    core: Core,
+    *,
+    email: str,
+    password: str,
+    username: str | None = None,
+    locale: Locale | None = None,
+    actor: Actor,
 ) -> Account | None:
     """Register an address; None where a mail tells the rest, the account where activation is off.
+
+    `locale` is the language that a new account's mails are in.
 
     Raises RegistrationClosed, InvalidEmail, InvalidUsername, WeakPassword, UsernameTaken, TooManyAttempts,
     Overloaded; EmailTaken only where activation is off.
@@ -59,9 +69,9 @@ def register(
     core.policy.check(password, email=address.email, username=username)
     _require_free_username(core, username)
     if not settings.activation:
-        return _register_active(core, address, username, password, actor)
+        return _register_active(core, address, password, actor, username=username, locale=locale)
     for attempt in (1, 2):
-        wish = _hash_or_verify(core, address, username, password, actor)
+        wish = _hash_or_verify(core, address, password, actor, username=username, locale=locale)
         if _write_down(core, wish, actor, final=attempt == 2):
             return None
     raise Overloaded(retry_after=1)
@@ -126,15 +136,23 @@ def _require_free_username(core: Core, username: str | None) -> None:
             raise UsernameTaken
 
 
-def _hash_or_verify(core: Core, address: Address, username: str | None, password: str, actor: Actor) -> _Wish:
+def _hash_or_verify(
+    core: Core,
+    address: Address,
+    password: str,
+    actor: Actor,
+    *,
+    username: str | None,
+    locale: Locale | None,
+) -> _Wish:
     """One bcrypt, whoever the address belongs to: to verify what a stranger left there, else to hash."""
     with core.read() as tx:
         met = tx.users.by_email_key(address.key)
     if met and _replaceable(met) and met.password_hash:
         same = core.hasher.verify(password, met.password_hash, client=actor.network, turn="sign_up")
-        return _Wish(address, username, None, met, same_password=same)
+        return _Wish(address, username, locale, None, met, same_password=same)
     password_hash = core.hasher.hash(password, client=actor.network, turn="sign_up")
-    return _Wish(address, username, password_hash, met)
+    return _Wish(address, username, locale, password_hash, met)
 
 
 @retried
@@ -143,7 +161,12 @@ def _write_down(core: Core, wish: _Wish, actor: Actor, *, final: bool) -> bool:
     with core.write() as tx:
         user = replace(
             _steps.new_user(
-                tx, wish.address, username=wish.username, password_hash=wish.password_hash, status="pending"
+                tx,
+                wish.address,
+                username=wish.username,
+                locale=wish.locale,
+                password_hash=wish.password_hash,
+                status="pending",
             ),
             registered_at=tx.now,
         )
@@ -175,6 +198,7 @@ def _register_again(core: Core, tx: Tx, known: User, wish: _Wish, actor: Actor) 
         tx.users.rewrite_pending(
             known,
             username=(wish.username or known.username) if same_person else None,
+            locale=wish.locale or (known.locale if same_person else None),
             password_hash=known.password_hash if same_person else None,
             at=tx.now,
         )
@@ -193,19 +217,33 @@ def _mail_again(core: Core, tx: Tx, known: User) -> None:
 
 
 def _register_active(
-    core: Core, address: Address, username: str | None, password: str, actor: Actor
+    core: Core,
+    address: Address,
+    password: str,
+    actor: Actor,
+    *,
+    username: str | None,
+    locale: Locale | None,
 ) -> Account:
     password_hash = core.hasher.hash(password, client=actor.network, turn="sign_up")
-    return _write_active(core, address, username, password_hash, actor)
+    return _write_active(core, address, password_hash, actor, username=username, locale=locale)
 
 
 @retried
 def _write_active(
-    core: Core, address: Address, username: str | None, password_hash: str, actor: Actor
+    core: Core,
+    address: Address,
+    password_hash: str,
+    actor: Actor,
+    *,
+    username: str | None,
+    locale: Locale | None,
 ) -> Account:
     with core.write() as tx:
         user = replace(
-            _steps.new_user(tx, address, username=username, password_hash=password_hash, status="active"),
+            _steps.new_user(
+                tx, address, username=username, locale=locale, password_hash=password_hash, status="active"
+            ),
             registered_at=tx.now,
         )
         if not tx.users.insert(user):
@@ -213,7 +251,7 @@ def _write_active(
             known = tx.users.hold_by_email_key(address.key)
             if known is None or not _replaceable(known):
                 raise EmailTaken
-            _steps.take_over(tx, known, username=username, password_hash=password_hash)
+            _steps.take_over(tx, known, username=username, locale=locale, password_hash=password_hash)
             user = tx.users.by_id(known.id) or known
         tx.audit(actor, "user.registered", target=user.id)
         _events.tell(tx, Event.REGISTERED, user.id)

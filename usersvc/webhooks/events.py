@@ -11,6 +11,9 @@ class Event(StrEnum):
     DEACTIVATED = "user.deactivated"
     REACTIVATED = "user.reactivated"
     DELETED = "user.deleted"
+    DELETION_SCHEDULED = "user.deletion_scheduled"
+    DELETION_CANCELLED = "user.deletion_cancelled"
+    ERASED = "user.erased"
 
 
 TEST = "webhook.test"

@@ -1,0 +1,1 @@
+"""Files of other programs that hold users: read, understood, checked. Nothing here knows the database."""
