@@ -84,6 +84,11 @@ class PostgreSQL:
             return found.fetchall() if found.description else []
 
     @property
+    def programs(self) -> Path:
+        """Where pg_dump and its like are."""
+        return self._programs / "bin"
+
+    @property
     def _data(self) -> Path:
         return self._folder / "data"
 

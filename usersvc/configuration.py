@@ -104,6 +104,11 @@ def count_alone() -> None:
         os.environ.pop(name, None)
 
 
+def environment_with(more: Mapping[str, str]) -> dict[str, str]:
+    """The environment for another program, with variables of its own."""
+    return {**os.environ, **more}
+
+
 def _find_file(config: Path | None, environ: Mapping[str, str]) -> Path | None:
     named = config or (Path(environ[ENV_CONFIG]) if environ.get(ENV_CONFIG) else None)
     path = (named or Path(DEFAULT_FILE)).expanduser().absolute()

@@ -168,6 +168,11 @@ class PasswordRequired(DomainError):
     message = "Choose a password together with this link; the link stays valid."
 
 
+class NoBackup(DomainError):
+    kind = Kind.INVALID
+    message = "This file is no backup of usersvc."
+
+
 class NewSecretMissing(DomainError):
     kind = Kind.INVALID
     message = (
@@ -360,6 +365,26 @@ class CopyDiffers(DomainError):
     message = "The copy is not what was copied."
 
 
+class BackupExists(DomainError):
+    kind = Kind.CONFLICT
+    message = "There is a file of this name already."
+
+
+class BackupRunning(DomainError):
+    kind = Kind.CONFLICT
+    message = "Another backup is being written to this file."
+
+
+class BackupUnfit(DomainError):
+    kind = Kind.CONFLICT
+    message = "This backup cannot be restored."
+
+
+class DatabaseInUse(DomainError):
+    kind = Kind.CONFLICT
+    message = "Something uses the database: stop every `usersvc serve` and `usersvc worker` first."
+
+
 class DeliveryNotGivenUp(DomainError):
     kind = Kind.CONFLICT
     message = "This delivery was not given up."
@@ -469,6 +494,19 @@ class SchemaTooNew(DomainError):
 class CopyUnfinished(DomainError):
     kind = Kind.UNAVAILABLE
     message = "The database is an unfinished copy: finish it with `usersvc copy-database`."
+
+
+class NotRestored(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = (
+        "The database is a backup that was put in place by hand: run `usersvc after-restore`, or what was "
+        "revoked since it was made would be good again."
+    )
+
+
+class DumpFailed(DomainError):
+    kind = Kind.UNAVAILABLE
+    message = "PostgreSQL's own program failed."
 
 
 class KeysUnavailable(DomainError):

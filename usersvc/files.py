@@ -1,5 +1,6 @@
 """Files that survive a power failure, folders that are nobody else's, and whose they are."""
 
+import errno
 import os
 import secrets
 import sys
@@ -8,7 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from usersvc.errors import BackupRunning
+
 if sys.platform != "win32":
+    import fcntl
     import pwd
 
 
@@ -67,3 +71,46 @@ def user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid {uid}"
+
+
+@contextmanager
+def made_whole(path: Path) -> Iterator[tuple[Path, int]]:
+    """A draft beside `path`, empty and its owner's alone, that takes its place once the block has filled it.
+
+    On the disk before it does, and gone where the block fails; what a killed process left is taken up by the
+    next. With it comes a descriptor that holds it: as long as one is open, here or in a program that was
+    handed it, nobody else drafts the same file. Raises BackupRunning where somebody does.
+    """
+    draft = path.with_name(f".{path.name}.part")
+    handle = _held(draft)
+    try:
+        os.ftruncate(handle, 0)
+        yield draft, handle
+        os.fsync(handle)
+        os.replace(draft, path)
+        sync_folder(path.parent)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(handle)
+
+
+def _held(draft: Path) -> int:
+    """Raises BackupRunning where somebody else has it."""
+    if sys.platform == "win32":
+        return os.open(draft, os.O_RDWR | os.O_CREAT | os.O_BINARY, 0o600)
+    while True:
+        handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        if os.fstat(handle).st_uid != os.geteuid():
+            os.close(handle)
+            raise PermissionError(errno.EPERM, "Another system user's file lies there", str(draft))
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise BackupRunning from None
+        # Whoever had it may have put it in its place since it was opened here.
+        if draft.exists() and draft.stat().st_ino == os.fstat(handle).st_ino:
+            return handle
+        os.close(handle)

@@ -5,6 +5,7 @@ A case prepares up to its `yield` and acts after it. An event is told as: action
 
 from tests.audited import (
     accounts,
+    backups,
     erasure,
     groups,
     imports,
@@ -25,6 +26,7 @@ __all__ = [
     "Case",
     "World",
     "accounts",
+    "backups",
     "erasure",
     "groups",
     "imports",

@@ -2,8 +2,13 @@
 
 import json
 
+import pytest
+
 from tests.cli.conftest import Run
 from tests.factories import EMAIL
+
+# It is the same on every database.
+pytestmark = pytest.mark.sqlite
 
 
 def test_a_language_is_set_shown_and_told(run: Run, folder: object) -> None:

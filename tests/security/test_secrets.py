@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from usersvc.security.secrets import digest, first_id, keyed_digest, new_id
+from usersvc.security.secrets import digest, first_id, keyed_digest, new_id, time_of
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 A_MOMENT = timedelta(microseconds=1)
@@ -38,6 +38,7 @@ def test_an_id_is_a_uuid_of_version_7_that_holds_its_millisecond(at: datetime) -
 def test_ids_sort_by_their_time_to_the_microsecond(at: datetime) -> None:
     earlier, later = new_id(at), new_id(at + A_MOMENT)
     assert first_id(at) <= earlier < first_id(at + A_MOMENT) <= later
+    assert time_of(earlier) == time_of(first_id(at)) == at
     assert str(earlier) < str(later)
 
 

@@ -70,6 +70,8 @@ NOT_TOLD = {
     "mail.retried",
     "mail.tested",
     "database.copied",
+    "database.backed_up",
+    "database.restored",
     "schema.migrated",
     "secret.set",
     "secret.rotated",

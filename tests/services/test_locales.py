@@ -27,6 +27,9 @@ from usersvc.errors import Forbidden, UserNotFound
 from usersvc.security.secrets import new_id
 from usersvc.services import accounts, invitations, locales, passwords, registration
 
+# It is the same on every database.
+pytestmark = pytest.mark.sqlite
+
 
 def _languages(core: Core) -> list[str]:
     return [message["Content-Language"] for message in delivered(core)]

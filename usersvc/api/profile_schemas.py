@@ -16,7 +16,7 @@ class ChangeMeIn(Body):
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     username: Annotated[Text, Field(examples=["ada"])] = Field(default_factory=str)
-    locale: Locale = Field("en", description="The language of mails to me.")
+    locale: Locale = Field(default_factory=lambda: "en", description="The language of mails to me.")
     profile: dict[str, Any] = Field(
         default_factory=dict,
         description="The whole profile: it takes the place of the one before.",

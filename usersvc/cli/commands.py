@@ -185,6 +185,25 @@ COMMANDS = [
         "Database",
         "Copy everything into another database: from SQLite to PostgreSQL, or back.",
     ),
+    Listed("backup", "backups", "Database", "Write the database to a file, while everything runs."),
+    Listed(
+        "verify-backup",
+        "backups",
+        "Database",
+        "Read a backup from end to end, and tell what is in it and whether it can be restored.",
+    ),
+    Listed(
+        "restore",
+        "backups",
+        "Database",
+        "Put a backup in the place of the database, and end what it would revive, as after-restore does.",
+    ),
+    Listed(
+        "after-restore",
+        "backups",
+        "Database",
+        "End what a database revives that was restored by other means: sessions, links, keys, mails.",
+    ),
     Listed(
         "check-config",
         "configuration",

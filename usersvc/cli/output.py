@@ -98,9 +98,9 @@ def shown(value: object) -> str:
             return str(value)
 
 
-def print_table(columns: list[str], rows: Iterable[Iterable[str | Text]]) -> None:
+def print_table(columns: list[str], rows: Iterable[Iterable[str | Text]], *, err: bool = False) -> None:
     """Brackets in a cell, as mail servers answer them, are no markup; and no cell moves the cursor."""
-    out = console()
+    out = console(err=err)
     cells = [[cell if isinstance(cell, Text) else Text(logs.printable(cell)) for cell in row] for row in rows]
     table = _table(columns, cells)
     fits = out.width == _UNBROKEN or _narrowest(table, out) <= out.width

@@ -1,5 +1,6 @@
 """Which schema a database has, told without Alembic, whose import costs more than a small command."""
 
+from datetime import UTC, datetime
 from enum import Enum
 
 from sqlalchemy import Connection, func, inspect, select, text
@@ -9,6 +10,8 @@ from usersvc.db.models import metadata
 HEAD = "0010"
 _VERSION = "alembic_version"
 _COPY = "copy-"
+_BACKUP = "backup-"
+_TO_THE_SECOND = "%Y%m%dT%H%M%SZ"
 
 
 class Schema(Enum):
@@ -18,6 +21,8 @@ class Schema(Enum):
     TOO_NEW = "too new"
     UNFINISHED = "unfinished"
     """A copy of another database, not yet complete."""
+    BACKUP = "backup"
+    """A backup that was put in the place of the database by hand: what it revives was not ended yet."""
 
 
 def revision(connection: Connection) -> str | None:
@@ -36,6 +41,8 @@ def state(connection: Connection) -> Schema:
         return Schema.CURRENT
     if current.startswith(_COPY):
         return Schema.UNFINISHED
+    if current.startswith(_BACKUP):
+        return Schema.BACKUP
     return Schema.TOO_NEW if current > HEAD else Schema.OUTDATED
 
 
@@ -49,6 +56,10 @@ def mark_of_copy(source: str) -> str:
 
 
 def mark_unfinished(connection: Connection, mark: str) -> None:
+    _set(connection, mark)
+
+
+def _set(connection: Connection, mark: str) -> None:
     connection.execute(text("UPDATE alembic_version SET version_num = :mark"), {"mark": mark})
 
 
@@ -56,6 +67,30 @@ def mark_finished(connection: Connection, mark: str) -> bool:
     """False where this copy is not there any more, or was finished already."""
     statement = "UPDATE alembic_version SET version_num = :head WHERE version_num = :mark"
     return connection.execute(text(statement), {"head": HEAD, "mark": mark}).rowcount == 1
+
+
+def mark_of_backup(revision: str, made_at: datetime) -> str:
+    """What stands in the place of the revision in a backup: its schema, and when it was made.
+
+    So nothing serves from one that was only copied into place. A usersvc that knows of no backups takes it
+    for a newer schema, and refuses it too.
+    """
+    return f"{_BACKUP}{revision}-{made_at.astimezone(UTC):{_TO_THE_SECOND}}"
+
+
+def unmarked(found: str) -> tuple[str, datetime | None]:
+    """The schema of a backup, and when it was made; of anything else what was found, and None."""
+    if not found.startswith(_BACKUP):
+        return found, None
+    _, of, at = found.split("-")
+    return of, datetime.strptime(at, _TO_THE_SECOND).replace(tzinfo=UTC)
+
+
+def release_backup(connection: Connection) -> None:
+    """From now on it is a database as any other; nothing where it is one already."""
+    found = revision(connection)
+    if found and found.startswith(_BACKUP):
+        _set(connection, unmarked(found)[0])
 
 
 def occupied(connection: Connection) -> str | None:

@@ -56,6 +56,11 @@ class Jobs:
         statement = update(jobs).where(jobs.c.name == name, _is_claimable(slot)).values(last_slot=slot)
         return self._connection.execute(statement).rowcount == 1
 
+    def skip_missed(self, *, at: datetime) -> None:
+        """What has run before runs next at its next slot: none of those that passed is made up for."""
+        missed = jobs.c.last_slot.is_not(None), jobs.c.last_slot < at
+        self._connection.execute(update(jobs).where(*missed).values(last_slot=at))
+
     def finish(self, name: str, *, at: datetime, counts: dict[str, int]) -> None:
         self._ensure(name)
         self._connection.execute(

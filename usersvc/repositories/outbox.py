@@ -77,5 +77,9 @@ class Outbox(Leases[OutboxMail], table=outbox, row=OutboxMail):
             last_error=error,
         )
 
+    def hold_back(self, why: str) -> int:
+        """Give up all that is due, so that nothing goes out before an operator says so; how many."""
+        return self._hold_back(last_error=why)
+
     def newest(self, *, status: str | None, limit: int) -> list[OutboxMail]:
         return self._newest(*[outbox.c.status == status] if status else [], limit=limit)

@@ -123,6 +123,10 @@ class Deliveries(Leases[Delivery], table=webhook_deliveries, row=Delivery):
         given_up = update(webhook_deliveries).where(*over, *self._due(at)).values(status="dead")
         return self._connection.execute(given_up).rowcount
 
+    def hold_back(self) -> int:
+        """Give up all that is due, so that nothing goes out before an operator says so; how many."""
+        return self._hold_back(outcome="held back")
+
     def drop(self, webhook_id: UUID) -> int:
         """Nothing more goes to this webhook; how many were still due."""
         columns = webhook_deliveries.c

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1) - 1
 
 
 class _Ids:
@@ -44,6 +45,12 @@ def first_id(at: datetime) -> UUID:
     microseconds = max(0, (at - _EPOCH) // timedelta(microseconds=1))
     milliseconds, rest = divmod(microseconds, 1000)
     return UUID(int=milliseconds << 80 | 0x7 << 76 | rest * 4096 // 1000 << 64 | 0b10 << 62)
+
+
+def time_of(made: UUID) -> datetime:
+    """When an id of `new_id` was made, to the microsecond; of any other id some time."""
+    milliseconds, rest = min(made.int >> 80, _LAST), made.int >> 64 & 0xFFF
+    return _EPOCH + timedelta(milliseconds=milliseconds, microseconds=-(-rest * 1000 // 4096))
 
 
 def digest(secret: str) -> bytes:

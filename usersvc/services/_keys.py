@@ -103,10 +103,15 @@ def missing_secret(core: Core) -> SettingsError:
 
 
 def another_secret(core: Core) -> SettingsError:
-    origin = "server.secret_key" if core.settings.server.secret_key.get_secret_value() else ""
     return SettingsError(
         [
-            f"{origin or core.settings.secret_key_path}: this is not the secret key that the database "
+            f"{origin_of_secret(core)}: this is not the secret key that the database "
             f"{core.database.address} was made with: put that one back. Nothing was changed."
         ]
     )
+
+
+def origin_of_secret(core: Core) -> str:
+    """Where the settings take it from."""
+    named = "server.secret_key" if core.settings.server.secret_key.get_secret_value() else ""
+    return named or str(core.settings.secret_key_path)

@@ -85,6 +85,8 @@ ACTIONS = (
     "data.purged",
     "audit.purged",
     "database.copied",
+    "database.backed_up",
+    "database.restored",
     "schema.migrated",
     "secret.set",
     "secret.rotated",

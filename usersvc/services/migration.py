@@ -2,9 +2,9 @@
 
 from sqlalchemy import Connection
 
-from usersvc.core import Core, retried
+from usersvc.core import Core, Tx, retried
 from usersvc.db.schema import HEAD, Schema, mark_unfinished, revision, state
-from usersvc.errors import CopyUnfinished, DatabaseUnavailable, SchemaTooNew
+from usersvc.errors import CopyUnfinished, DatabaseUnavailable, NotRestored, SchemaTooNew
 from usersvc.services import schema
 from usersvc.services.actor import Actor
 
@@ -16,7 +16,8 @@ def prepare(core: Core, *, actor: Actor = _START) -> bool:
     """Make the database where there is none and migrate it where it is older; whether it changed.
 
     Any number of processes may do so at once: one migrates, the others wait for it. A migration
-    that fails leaves the schema as it was. Raises SchemaTooNew and CopyUnfinished, and then changes nothing.
+    that fails leaves the schema as it was. Raises SchemaTooNew, CopyUnfinished and NotRestored, and then
+    changes nothing.
     """
     _refuse_an_emptied_file(core)
     core.database.create()
@@ -30,12 +31,19 @@ def prepare(core: Core, *, actor: Actor = _START) -> bool:
             raise SchemaTooNew
         if found is Schema.UNFINISHED:
             raise CopyUnfinished
+        if found is Schema.BACKUP:
+            raise NotRestored
         if found is Schema.CURRENT:
             return False
-        before = revision(tx.connection)
-        _upgrade(tx.connection)
-        tx.audit(actor, "schema.migrated", before=before, after=HEAD)
+        upgrade(tx, actor)
     return True
+
+
+def upgrade(tx: Tx, actor: Actor) -> None:
+    """Bring an older schema up to date, in this transaction."""
+    before = revision(tx.connection)
+    _upgrade(tx.connection)
+    tx.audit(actor, "schema.migrated", before=before, after=HEAD)
 
 
 @retried

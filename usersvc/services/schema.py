@@ -12,6 +12,7 @@ from usersvc.errors import (
     DatabaseNotEmpty,
     DatabaseUnavailable,
     NoDatabase,
+    NotRestored,
     SchemaOutdated,
     SchemaTooNew,
 )
@@ -56,7 +57,7 @@ def is_absent(core: Core) -> bool:
 
 
 def require_current(core: Core) -> None:
-    """Raises NoDatabase, SchemaOutdated, SchemaTooNew or CopyUnfinished."""
+    """Raises NoDatabase, SchemaOutdated, SchemaTooNew, CopyUnfinished or NotRestored."""
     match look(core):
         case Schema.ABSENT:
             raise NoDatabase(
@@ -70,6 +71,8 @@ def require_current(core: Core) -> None:
             raise SchemaTooNew
         case Schema.UNFINISHED:
             raise CopyUnfinished
+        case Schema.BACKUP:
+            raise NotRestored
 
 
 def is_begun(tx: Tx, mark: str) -> bool:

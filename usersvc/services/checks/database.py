@@ -89,6 +89,8 @@ def schema_is_current(core: Core) -> Verdict:
             return failed("older than this usersvc", "Make a backup, then run `usersvc migrate`.")
         case Schema.UNFINISHED:
             return failed("an unfinished copy", "Run the same `usersvc copy-database` again.")
+        case Schema.BACKUP:
+            return failed("a backup that was put in place by hand", "Run `usersvc after-restore`.")
         case Schema.ABSENT:
             return failed(f"{core.database.address} has no tables of usersvc", "Run `usersvc migrate`.")
 
