@@ -74,14 +74,20 @@ RULES: dict[str, tuple[Callable[[ast.AST], bool], list[str]]] = {
     "commits stand in core.py": (_calls("commit"), ["core.py"]),
     "rollbacks stand in core.py": (_calls("rollback"), ["core.py"]),
     "questions at a terminal take Ctrl+C": (_asks, ["cli/asking.py"]),
-    # serving.py: of a selector, not of SQL.
-    "SQL is built in repositories/ and db/": (_calls("select"), ["repositories/", "db/", "api/serving.py"]),
+    # serving.py, keyboard.py: of files, not of SQL.
+    "SQL is built in repositories/ and db/": (
+        _calls("select"),
+        ["repositories/", "db/", "api/serving.py", "cli/keyboard.py"],
+    ),
     # storages.py, postgresql_queue.py: Huey's own tables. worker.py: of a task, not of SQL.
     "SQL is run in repositories/ and db/": (
         _calls("execute"),
         ["repositories/", "db/", "jobs/storages.py", "jobs/postgresql_queue.py", "jobs/worker.py"],
     ),
-    "the environment is read in configuration.py": (_is_attribute("os", "environ"), ["configuration.py"]),
+    "the environment is read in configuration.py": (
+        _is_attribute("os", "environ"),
+        ["configuration.py", "cli/completion.py"],  # a shell says so what is typed
+    ),
     "the environment is read once": (_calls("getenv"), []),
     "the time is read in clock.py": (_is_attribute("datetime", "now"), ["clock.py"]),
     "the time is not read as utcnow": (_is_attribute("datetime", "utcnow"), []),
@@ -95,6 +101,8 @@ RULES: dict[str, tuple[Callable[[ast.AST], bool], list[str]]] = {
             "cli/server.py",  # the web stack and the queue
             "cli/configuration.py",  # Jinja, where there are templates of mails to check
             "cli/doctor.py",  # the queue
+            "cli/completion.py",  # all, where nothing is completed
+            "cli/keyboard.py",  # what Windows does not have
             "core.py",  # Jinja, where a mail is rendered; HTTP, where a webhook is called
             "db/engine.py",  # PostgreSQL's driver
             "db/dump.py",  # the same, which reading a backup does not need

@@ -12,6 +12,7 @@ from tests.processes import PATIENCE_SECONDS
 from tests.reference import documents, markdown, roff
 from tests.reference.commands import Command, Item, Section
 from usersvc.cli.commands import COMMANDS, load
+from usersvc.cli.headings import explain
 
 MAN = documents.ROOT / "docs" / "usersvc.1"
 CLI = documents.ROOT / "docs" / "cli.md"
@@ -69,6 +70,19 @@ def test_what_would_be_markup_stays_what_it_is() -> None:
     assert r"\&.dots and \(aqquotes\(aq \e stay" in page
     assert r"\fB\-\-at\fR, \fB\-a\fR \fIN\fR" in page
     assert r"\fB\(ti/.x\fR \- isn\(aqt it?" in " ".join(page)
+
+
+def test_examples_stay_as_they_stand_whatever_is_before_them() -> None:
+    lines = "$ usersvc try\n  1\n\nfield  value"
+    indented = lines.replace("\n", "\n        ")
+    assert explain(f"Try.\n\n        {indented}\n    ") == ("Try.", lines)
+    assert explain(f"Try.\n\n    It costs $ 5.\n\n        {indented}\n    ") == (
+        "Try.\n\nIt costs $ 5.",
+        lines,
+    )
+    assert explain("Try.") == ("Try.", "")
+    for listed in COMMANDS:
+        assert "$ usersvc" not in load(listed.name).help, listed.name
 
 
 def test_a_link_that_leads_nowhere_is_noticed() -> None:

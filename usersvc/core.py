@@ -40,6 +40,7 @@ from usersvc.repositories.profiles import Profiles
 from usersvc.repositories.services import Services
 from usersvc.repositories.sessions import Sessions
 from usersvc.repositories.tables import Tables
+from usersvc.repositories.tallies import Tallies
 from usersvc.repositories.throttle import Throttle
 from usersvc.repositories.users import Users
 from usersvc.repositories.webhooks import Deliveries, Webhooks
@@ -194,6 +195,10 @@ class Tx:
     @cached_property
     def tables(self) -> Tables:
         return Tables(self.connection)
+
+    @cached_property
+    def tallies(self) -> Tallies:
+        return Tallies(self.connection)
 
 
 def _in_json(value: Any) -> Any:

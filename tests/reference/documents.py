@@ -3,11 +3,12 @@
 import re
 from pathlib import Path
 
-from tests.reference import commands, markdown, roff
+from tests.reference import commands, markdown, picture, roff
 
 ROOT = Path(__file__).parents[2]
 _CLI = ROOT / "docs" / "cli.md"
 _MAN = ROOT / "docs" / "usersvc.1"
+_PICTURE = ROOT / "docs" / "status.svg"
 MARK = "<!-- From here on made by `make reference` out of the commands: change those. -->\n"
 
 
@@ -18,6 +19,7 @@ def all_of_them() -> dict[Path, str]:
     options, sections = commands.global_options(), commands.sections()
     return {
         _CLI: head + MARK + markdown.write(options, sections, _exit_codes()),
+        _PICTURE: picture.write(),
         _MAN: roff.write(head, options, sections, _exit_codes()),
     }
 

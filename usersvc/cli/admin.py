@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from usersvc.cli import completion
 from usersvc.cli.bulk import DryRun, Wish, Yes, change_many, require_nothing_of_many
 from usersvc.cli.choices import Role
 from usersvc.cli.choosing import Chosen, choosing
@@ -14,7 +15,9 @@ from usersvc.locales import Locale
 from usersvc.services import accounts, admin, invitations, login
 from usersvc.services.bulk import Activate, Deactivate, SetRole
 
-_ROLE = typer.Argument(metavar="ROLE", help="user, moderator or admin.")
+_ROLE = typer.Argument(
+    metavar="ROLE", help="user, moderator or admin.", autocompletion=completion.words_of(Role)
+)
 
 
 def invite_user(  # noqa: PLR0917 - each is an option of its own
@@ -52,11 +55,11 @@ def set_role(  # noqa: PLR0917 - each is an option of its own
 ) -> None:
     """Give an account another role, or many that options choose.
 
-    The last active administrator stays one.
+    Without USER options choose: docs/operations.md#many-accounts-at-once. The last active administrator
+    stays one.
 
         $ usersvc set-role ada@example.org user
         ada@example.org has the role user now.
-
         $ usersvc set-role moderator --group order-desk --yes
         outcome    accounts
         done       12
@@ -97,7 +100,8 @@ def activate(  # noqa: PLR0917 - each is an option of its own
 ) -> None:
     """Let an account in, or many that options choose.
 
-    One that was never active gets a link to choose a password by mail.
+    One that was never active gets a link to choose a password by mail. Without USER options choose:
+    docs/operations.md#many-accounts-at-once.
 
         $ usersvc activate ada@example.org
         ada@example.org is active now.
@@ -126,11 +130,11 @@ def deactivate(  # noqa: PLR0917 - each is an option of its own
 ) -> None:
     """Shut an account out, or many that options choose.
 
-    Rows stay; sessions and links end at once.
+    Rows stay; sessions and links end at once. Without USER options choose:
+    docs/operations.md#many-accounts-at-once.
 
         $ usersvc deactivate ada@example.org
         ada@example.org is deactivated now.
-
         $ usersvc deactivate --role admin --inactive-for 90d
         Deactivate 3 accounts and mail 3 of them? [y/N]: y
         outcome    accounts
@@ -142,6 +146,8 @@ def deactivate(  # noqa: PLR0917 - each is an option of its own
         email             code        message
         root@example.org  LAST_ADMIN  This is the last active administrator: make another one first.
         Error: 1 of 3 accounts refused.
+        $ echo $?
+        6
     """
     wish = Wish(chosen, dry_run, yes, as_json)
     if user is None:

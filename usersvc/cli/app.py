@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from usersvc import __version__
+from usersvc.cli import completion
 from usersvc.cli.commands import COMMANDS, in_brief, load
 from usersvc.cli.headings import BoldHeadings
 from usersvc.cli.invocation import Invocation
@@ -136,6 +137,7 @@ def main() -> None:
         # Bytes that are no text in the encoding of this system; no name or setting can be meant.
         typer.echo("Error: an argument is not text in UTF-8.", err=True)
         sys.exit(2)
+    completion.mend_words()
     try:
         app()
     finally:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from usersvc.cli import ctrl_c, times
+from usersvc.cli import completion, ctrl_c, times
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_json_line, print_json_list, print_row, print_table, shown
 from usersvc.core import Core
@@ -45,15 +45,20 @@ _SINCE = typer.Option(
 )
 _UNTIL = typer.Option(parser=times.time, metavar="TIME", help="Older than this, in the same forms.")
 _WHAT = typer.Option(
-    parser=_action, metavar="ACTION", help="One, as user.activated, or with a dot at its end all such: user."
+    parser=_action,
+    metavar="ACTION",
+    help="One, as user.activated, or with a dot at its end all such: user.",
+    autocompletion=completion.actions,
 )
 _WHO = typer.Option(
     metavar="WHO",
     help=f"Who acted: a user (address, username, id), a service (id), or {', '.join(KINDS)}.",
+    autocompletion=completion.users,
 )
 _WHOM = typer.Option(
     metavar="USER",
     help="To whom it was done: address, username or id; a deleted account and a service by their ids.",
+    autocompletion=completion.users,
 )
 _FOLLOW = typer.Option("--follow", "-f", help="Print what comes, from now or --since on, until Ctrl+C.")
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from usersvc.cli import times
+from usersvc.cli import completion, times
 from usersvc.cli.choices import Role, Status
 from usersvc.cli.opening import operator
 from usersvc.core import Core
@@ -59,7 +59,10 @@ _OPTIONS: dict[str, Any] = {
     "before": Annotated[
         datetime | None,
         typer.Option(
-            parser=times.time, metavar="TIME", help="Made before: 30d (ago), or 2026-11-22T05:19; UTC."
+            parser=times.time,
+            metavar="TIME",
+            help="Made before this time: 30d or 12h ago, 2026-11-22 or 2026-11-22T05:19+01:00; "
+            "UTC unless it says otherwise.",
         ),
     ],
     "after": Annotated[
@@ -72,10 +75,13 @@ _OPTIONS: dict[str, Any] = {
             "--inactive-for",
             parser=times.since,
             metavar="SPAN",
-            help="No login for so long, as 90d; who never logged in, made so long ago.",
+            help="No login for so long, as 90d; who never logged in counts from when the account was made.",
         ),
     ],
-    "group": Annotated[str | None, typer.Option(metavar="GROUP", help="Only members of this group.")],
+    "group": Annotated[
+        str | None,
+        typer.Option(metavar="GROUP", help="Only members of this group.", autocompletion=completion.groups),
+    ],
 }
 
 

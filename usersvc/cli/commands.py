@@ -241,6 +241,12 @@ COMMANDS = [
         "Show every setting, its value with secrets masked, and where it came from.",
     ),
     Listed(
+        "status",
+        "status",
+        "Settings",
+        "Show how usersvc fares: users, activity, processes, mail, webhooks and the database.",
+    ),
+    Listed(
         "doctor",
         "doctor",
         "Settings",

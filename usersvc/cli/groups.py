@@ -6,13 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
+from usersvc.cli import completion
 from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_done, print_json, print_json_list, print_table, shown
 from usersvc.core import Core
 from usersvc.services import groups, memberships
 
-GroupName = Annotated[str, typer.Argument(metavar="GROUP", help="Name of the group.")]
+GroupName = Annotated[
+    str, typer.Argument(metavar="GROUP", help="Name of the group.", autocompletion=completion.groups)
+]
 
 _COLUMNS = ["name", "description", "permissions", "members"]
 _OF_A_MEMBER = ["email", "username", "status", "manager", "added_at"]

@@ -1,17 +1,18 @@
 """Help as plain text with bold headings; docs/decisions/0006 says why not with Rich.
 
 The docstring of a command is its help, and by `make reference` its chapter in docs/cli.md and the man page.
-As in Markdown, what is indented in it is shown as it stands: the examples, which follow the options.
+The examples at its end are shown as they stand, after the options.
 """
 
 import inspect
 import re
+import textwrap
 from typing import Any, NamedTuple
 
 import typer
 
 _HEADING = re.compile(r"^[A-Z][a-z]+:$", re.MULTILINE)
-_INDENT = "    "
+_EXAMPLE = re.compile(r"^ *\$ ", re.MULTILINE)
 
 
 class Explained(NamedTuple):
@@ -20,10 +21,12 @@ class Explained(NamedTuple):
 
 
 def explain(docstring: str) -> Explained:
-    paragraphs = inspect.cleandoc(docstring).split("\n\n")
-    examples = [inspect.cleandoc(each) for each in paragraphs if each.startswith(_INDENT)]
-    prose = [each for each in paragraphs if not each.startswith(_INDENT)]
-    return Explained("\n\n".join(prose), "\n\n".join(examples))
+    """Examples begin with the first line that begins with `$`; there is nothing but examples behind it."""
+    text = inspect.cleandoc(docstring)
+    first = _EXAMPLE.search(text)
+    if first is None:
+        return Explained(text, "")
+    return Explained(text[: first.start()].strip(), textwrap.dedent(text[first.start() :]))
 
 
 class BoldHeadings:

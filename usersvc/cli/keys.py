@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from usersvc.cli import completion
 from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_done, print_json, print_table, shown
@@ -84,7 +85,9 @@ def rotate_keys(
 
 def retire_key(
     ctx: typer.Context,
-    kid: Annotated[str, typer.Argument(metavar="KID", help="As `usersvc keys` shows it.")],
+    kid: Annotated[
+        str, typer.Argument(metavar="KID", help="As `usersvc keys` shows it.", autocompletion=completion.keys)
+    ],
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import typer
 
+from usersvc.cli import completion
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_done, print_json, print_table, shown
 from usersvc.services import outbox as all_mails
@@ -44,7 +45,12 @@ def outbox(
 
 def retry_mail(
     ctx: typer.Context,
-    mail_id: Annotated[UUID, typer.Argument(metavar="ID", help="As `usersvc outbox` shows it.")],
+    mail_id: Annotated[
+        UUID,
+        typer.Argument(
+            metavar="ID", help="As `usersvc outbox` shows it.", autocompletion=completion.given_up_mails
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """Try a mail again that was given up."""

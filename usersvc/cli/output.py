@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from usersvc import logs
+from usersvc.cli import completion
 from usersvc.clock import rfc_3339
 
 _UNBROKEN = 10_000
@@ -22,7 +23,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 Who = Annotated[
-    str, typer.Argument(metavar="USER", help="E-mail address, id, or username of an activated account.")
+    str,
+    typer.Argument(
+        metavar="USER",
+        help="E-mail address, id, or username of an activated account.",
+        autocompletion=completion.users,
+    ),
 ]
 
 
@@ -35,7 +41,9 @@ class _Console(Console):
 NobodyOr = Annotated[
     str | None,
     typer.Argument(
-        metavar="USER", help="E-mail address, id, or username of an activated account; or take options."
+        metavar="USER",
+        help="E-mail address, id, or username of an activated account; or take options.",
+        autocompletion=completion.users,
     ),
 ]
 

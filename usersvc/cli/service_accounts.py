@@ -5,6 +5,7 @@ from uuid import UUID
 
 import typer
 
+from usersvc.cli import completion
 from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_done, print_json, print_table, shown
@@ -15,7 +16,9 @@ from usersvc.services.service_accounts import EXPIRES_DAYS, LONGEST_EXPIRES_DAYS
 _COLUMNS = ["name", "id", "is_active", "permissions", "audiences", "last_used_at"]
 _OF_CREDENTIAL = ["id", "hint", "works", "created_at", "expires_at", "last_used_at", "revoked_at"]
 
-Service = Annotated[str, typer.Argument(metavar="SERVICE", help="Name or id.")]
+Service = Annotated[
+    str, typer.Argument(metavar="SERVICE", help="Name or id.", autocompletion=completion.services)
+]
 Permissions = Annotated[
     list[str] | None,
     typer.Option(

@@ -41,8 +41,10 @@ def revoke_sessions(  # noqa: PLR0917 - each is an option of its own
 ) -> None:
     """End all sessions of a user, or of many that options choose; it acts at once.
 
-    $ usersvc revoke-sessions root@example.org --yes
-    Ended 1 session of root@example.org.
+    Without USER options choose: docs/operations.md#many-accounts-at-once.
+
+        $ usersvc revoke-sessions root@example.org --yes
+        Ended 1 session of root@example.org.
     """
     wish = Wish(chosen, dry_run, yes, as_json)
     if user is None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import typer
 
+from usersvc.cli import completion
 from usersvc.cli.asking import require_yes
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_done, print_json, print_table, shown
@@ -23,7 +24,10 @@ class Status(StrEnum):
     DROPPED = "dropped"
 
 
-Which = Annotated[UUID, typer.Argument(metavar="ID", help="As `usersvc webhooks` shows it.")]
+Which = Annotated[
+    UUID,
+    typer.Argument(metavar="ID", help="As `usersvc webhooks` shows it.", autocompletion=completion.webhooks),
+]
 Events = Annotated[
     list[Event] | None,
     typer.Option("--event", metavar="EVENT", help=f"Several times for several: {', '.join(Event)}."),
@@ -154,7 +158,10 @@ def test_webhook(ctx: typer.Context, webhook_id: Which, as_json: Json = False) -
 
 def webhook_deliveries(
     ctx: typer.Context,
-    webhook: Annotated[UUID | None, typer.Option(metavar="ID", help="Only to this webhook.")] = None,
+    webhook: Annotated[
+        UUID | None,
+        typer.Option(metavar="ID", help="Only to this webhook.", autocompletion=completion.webhooks),
+    ] = None,
     status: Annotated[Status | None, typer.Option(help="Only those in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 50,
     as_json: Json = False,
@@ -182,7 +189,12 @@ def webhook_deliveries(
 def retry_delivery(
     ctx: typer.Context,
     delivery_id: Annotated[
-        UUID, typer.Argument(metavar="ID", help="As `usersvc webhook-deliveries` shows it.")
+        UUID,
+        typer.Argument(
+            metavar="ID",
+            help="As `usersvc webhook-deliveries` shows it.",
+            autocompletion=completion.given_up_deliveries,
+        ),
     ],
     as_json: Json = False,
 ) -> None:

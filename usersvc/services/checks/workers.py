@@ -6,8 +6,8 @@ from usersvc.core import Core
 from usersvc.services import first_admin, health
 from usersvc.services.checks.finding import Verdict, duration, failed, ok, warning
 
-_SILENT = timedelta(minutes=3)
-_OVERDUE = timedelta(minutes=5)
+SILENT = timedelta(minutes=3)
+OVERDUE = timedelta(minutes=5)
 _FAILING = timedelta(hours=6)
 
 
@@ -17,7 +17,7 @@ def worker(core: Core) -> Verdict:
     if vitals.worker_seen_at is None:
         return failed("none was ever seen: no mail goes out", remedy)
     silent = vitals.at - vitals.worker_seen_at
-    if silent > _SILENT:
+    if silent > SILENT:
         return failed(f"seen last {duration(silent)} ago: no mail goes out", remedy)
     return ok(f"seen {duration(max(silent, timedelta()))} ago")
 
@@ -25,7 +25,7 @@ def worker(core: Core) -> Verdict:
 def outbox(core: Core) -> Verdict:
     vitals = health.vitals(core)
     waiting = vitals.mails.get("due", 0)
-    if vitals.mail_overdue_since and vitals.at - vitals.mail_overdue_since > _OVERDUE:
+    if vitals.mail_overdue_since and vitals.at - vitals.mail_overdue_since > OVERDUE:
         return failed(
             f"{waiting} waiting, one of them overdue for {duration(vitals.at - vitals.mail_overdue_since)}",
             "See the worker above; `usersvc outbox --status due` shows them.",
