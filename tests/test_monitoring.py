@@ -77,8 +77,9 @@ def test_every_kind_of_rows_that_are_purged_is_told(told: dict[str, Metric], cor
 
 
 def test_every_status_of_a_mail_and_of_a_delivery_is_told(told: dict[str, Metric]) -> None:
-    schema = (ROOT / "usersvc" / "db" / "models.py").read_text(encoding="utf-8")
-    listed = re.findall(r'_one_of\("status", ("due".*?)\)', schema)
+    models = ROOT / "usersvc" / "db" / "models"
+    schema = "".join((models / name).read_text(encoding="utf-8") for name in ("mail.py", "webhooks.py"))
+    listed = re.findall(r'one_of\("status", ("due".*?)\)', schema)
     for name, statuses in zip(("usersvc_outbox_mails", "usersvc_webhook_deliveries"), listed, strict=True):
         exposed = {sample.labels["status"] for sample in told[name].samples}
         assert exposed == set(re.findall(r'"(\w+)"', statuses))

@@ -25,7 +25,7 @@ _ANSWER_SECONDS = 1
 IDLE_SECONDS = 0.2
 
 
-# In models.py it would load this dialect where the database is SQLite, too.
+# In models/ it would load this dialect where the database is SQLite, too.
 for _index in [index for table in metadata.tables.values() for index in table.indexes]:
     if (_where := _index.dialect_options["sqlite"]["where"]) is not None:
         _index.dialect_options["postgresql"]["where"] = _where
