@@ -46,7 +46,16 @@ from usersvc.errors import (
     PasswordChangeRequired,
 )
 from usersvc.security.passwords import hash_password
-from usersvc.services import admin, deletion, importing, registration, sessions, webhooks
+from usersvc.services import (
+    admin,
+    deletion,
+    email_change,
+    erasure,
+    importing,
+    registration,
+    sessions,
+    webhooks,
+)
 from usersvc.services.importing import Counted, Options
 
 HASH = hash_password(PASSWORD, cost=4)
@@ -146,10 +155,20 @@ def test_what_a_spreadsheet_would_take_for_a_formula_comes_back_as_it_was(core: 
 
 
 @pytest.mark.sqlite
+def test_nobody_comes_back_who_was_erased_and_no_address_that_its_owner_may_have_back(core: Core) -> None:
+    account = active(core)
+    email_change.set_for(core, user_id=account.id, email="new@example.org", actor=OPERATOR)
+    _, refused = bring_in(core, lines({"email": EMAIL, **ACTIVE}))
+    assert [(one.line, one.field) for one in refused] == [(1, "email")]
+    erasure.forget(core, user_id=account.id, actor=OPERATOR)
+    _, refused = bring_in(core, lines({"id": str(account.id), "email": "again@example.org", **ACTIVE}))
+    assert [(one.line, one.field) for one in refused] == [(1, "id")]
+    assert _emails(core) == []
+
+
+@pytest.mark.sqlite
 def test_who_has_to_replace_a_password_has_to_afterwards(core: Core) -> None:
-    bring_in(
-        core, lines({**ADA, "must_change_password": True, "groups": [], "attributes": {}, "profile": {}})
-    )
+    bring_in(core, _people(1, password_hash=HASH, must_change_password=True))
     with pytest.raises(PasswordChangeRequired):
         logged_in(core, "u1@example.org")
 

@@ -1,5 +1,6 @@
 """Changes of address: asked for, confirmed, and for a while with a way back."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -71,6 +72,14 @@ class EmailChanges:
 
     def reserving_for_another(self, email_key: str, user_id: UUID, *, at: datetime) -> EmailChange | None:
         return self._one(_RESERVING_FOR_ANOTHER, b_email_key=email_key, b_user_id=user_id, b_at=at)
+
+    def reserved(self, email_keys: Collection[str], *, at: datetime) -> set[str]:
+        """Those that an account gave up lately, and may have back."""
+        columns = email_changes.c
+        found = select(columns.old_email_key).where(
+            columns.old_email_key.in_(email_keys), columns.expires_at > at
+        )
+        return set(self._connection.execute(found).scalars())
 
     def first_way_back(self, user_id: UUID, *, since: datetime, at: datetime) -> EmailChange | None:
         """Of the changes confirmed since then, the first one that can be undone."""

@@ -3,6 +3,7 @@
 What points to an account goes with its row, by the foreign keys: sessions, links, networks, memberships.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -32,6 +33,10 @@ class Erasures:
     def by_id(self, user_id: UUID) -> Erasure | None:
         row = self._connection.execute(select(*_COLUMNS).where(erasures.c.user_id == user_id)).first()
         return Erasure(*row) if row else None
+
+    def among(self, ids: Collection[UUID]) -> set[UUID]:
+        found = select(erasures.c.user_id).where(erasures.c.user_id.in_(ids))
+        return set(self._connection.execute(found).scalars())
 
     def insert(self, erasure: Erasure) -> None:
         """One that is there stays, with its time."""

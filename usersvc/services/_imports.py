@@ -57,7 +57,7 @@ class _Sized(NamedTuple):
 def bring_in(core: Core, tx: Tx, rows: Sequence[Row], how: How) -> Outcome:
     """Insert who is new, and do with the others as is asked. Raises ImportConflict."""
     bringing = _Bringing(core, tx, how, _groups_named(tx, rows))
-    bringing.bring([row for row in rows if bringing.has_groups_for(row)])
+    bringing.bring([row for row in bringing.permitted(rows) if bringing.has_groups_for(row)])
     return bringing.outcome
 
 
@@ -70,6 +70,19 @@ class _Bringing:
     how: How
     groups: dict[str, _Sized]
     outcome: Outcome = field(default_factory=Outcome)
+
+    def permitted(self, rows: Sequence[Row]) -> list[Row]:
+        """Without those that would bring back who was erased, or take an address that has a way back."""
+        erased = self.tx.erasures.among([row.user_id for row in rows])
+        reserved = self.tx.email_changes.reserved([row.email_key for row in rows], at=self.tx.now)
+        for row in rows:
+            if row.user_id in erased:
+                self.outcome.refuse(row, "id", "The account of this id was erased.")
+            elif row.email_key in reserved:
+                self.outcome.refuse(
+                    row, "email", "Another account gave this address up lately, and may have it back."
+                )
+        return [row for row in rows if row.user_id not in erased and row.email_key not in reserved]
 
     def has_groups_for(self, row: Row) -> bool:
         if any(name not in self.groups for name in row.groups):

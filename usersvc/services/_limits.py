@@ -148,7 +148,8 @@ def forget(core: Core, tx: Tx, user_id: UUID, email_key: str) -> None:
     """Nothing was ever mailed to this address, nor changed of this account."""
     for kind in _MAILS_COUNTED:
         tx.throttle.delete(f"mail {kind}", key_of(core, "mail", kind, email_key))
-    tx.throttle.delete("change", key_of(core, "change", user_id.hex))
+    for kind in ("change", "new address", "login alert"):
+        tx.throttle.delete(kind, key_of(core, kind, user_id.hex))
 
 
 def mails_held_back(core: Core, tx: Tx) -> frozenset[str] | None:

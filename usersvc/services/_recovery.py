@@ -4,7 +4,8 @@ from usersvc.core import Core, Tx
 from usersvc.errors import EmailTaken
 from usersvc.repositories.email_changes import EmailChange
 from usersvc.repositories.users import User
-from usersvc.services import _mails
+from usersvc.services import _deletion, _mails
+from usersvc.services.actor import Actor
 
 
 def restore_address(tx: Tx, user: User, change: EmailChange) -> User:
@@ -22,13 +23,18 @@ def restore_address(tx: Tx, user: User, change: EmailChange) -> User:
     return tx.users.by_id(user.id) or user
 
 
-def shut_out(core: Core, tx: Tx, user: User, reason: str) -> int:
-    """Void the password, end every session and link, mail a reset link; how many sessions that were."""
+def shut_out(core: Core, tx: Tx, user: User, reason: str, actor: Actor) -> int:
+    """Void the password, end every session and link, mail a reset link; how many sessions that were.
+
+    A deletion that has a date is called off: whoever asked for it had the account, too.
+    """
     tx.users.void_password(user.id, at=tx.now)
     ended = tx.sessions.end_all(user.id, reason, at=tx.now)
     tx.link_tokens.revoke_all(user.id, at=tx.now)
     # Some may be in the mailbox of whoever had the account meanwhile.
     tx.link_tokens.revoke_all(user.id, at=tx.now, purpose="login_revoke")
     tx.email_changes.end_pending(user.id, at=tx.now)
+    if user.deletion_due_at:
+        _deletion.cancel(core, tx, user, actor)
     _mails.queue_reset_mail(core, tx, user)
     return ended

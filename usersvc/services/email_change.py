@@ -157,7 +157,7 @@ def _restore(core: Core, link: LinkToken, actor: Actor) -> None:
         if not change.leads_back(tx.now):
             raise InvalidLink
         restored = _recovery.restore_address(tx, user, change)
-        ended = _recovery.shut_out(core, tx, restored, "address restored")
+        ended = _recovery.shut_out(core, tx, restored, "address restored", actor)
         tx.audit(actor, "user.email_restored", target=user.id, sessions=ended)
         _events.tell(tx, Event.CHANGED, user.id)
 

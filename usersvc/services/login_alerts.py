@@ -27,7 +27,7 @@ def _end_session(core: Core, link: LinkToken, actor: Actor) -> None:
         change = tx.email_changes.first_way_back(user.id, since=link.created_at, at=tx.now)
         if change:
             user = _recovery.restore_address(tx, user, change)
-        ended = _recovery.shut_out(core, tx, user, "not its owner's login")
+        ended = _recovery.shut_out(core, tx, user, "not its owner's login", actor)
         tx.audit(actor, "session.denied", target=user.id, session=str(link.subject_id), sessions=ended)
         if change:
             tx.audit(actor, "user.email_restored", target=user.id, sessions=0)
