@@ -104,6 +104,7 @@ def test_json_has_the_accounts_as_show_user_has_them(run: Run, core: Core) -> No
     [listed] = json.loads(run("list-users", "--json").stdout)
     shown = json.loads(run("show-user", ROOT, "--json").stdout)
     assert (shown.pop("login_locked"), shown.pop("deletion_due_at")) == (False, None)
+    assert shown.pop("must_change_password") is False
     assert shown == {**listed, "profile": {}, "attributes": {}, "groups": []}
 
 

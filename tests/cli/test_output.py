@@ -37,7 +37,7 @@ def on_a_terminal(
     width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
     """What it shows of a table with ids."""
-    monkeypatch.setattr(output, "console", lambda: Console(width=width, highlight=False))
+    monkeypatch.setattr(output, "console", lambda **_: Console(width=width, highlight=False))
     print_table(["id", "address", "created_at"], [[ID, "ada@example.org", "2026-11-28 23:58:23Z"]] * 2)
     return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
 
@@ -59,7 +59,7 @@ def test_a_terminal_that_is_too_narrow_shows_rows_as_fields_and_breaks_no_id(
 def test_a_word_is_broken_only_where_nothing_else_can_give_way(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(output, "console", lambda: Console(width=28, highlight=False))
+    monkeypatch.setattr(output, "console", lambda **_: Console(width=28, highlight=False))
     print_table(["address", "created_at"], [["ada@example.org", "2026-11-28 23:58:23Z"]])
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
         "address          created_at",

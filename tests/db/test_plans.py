@@ -93,10 +93,10 @@ def test_what_is_to_go_is_found_by_an_index(core: Core) -> None:
     with _noted(core.database._writer) as ran:
         maintenance.purge(core, actor=Actor.job("purge"))
     chosen = [one for one in ran if one[0].startswith("SELECT") and "LIMIT" in one[0]]
-    assert len(chosen) == 9
+    assert len(chosen) == 11
     # Links live for days at most, so that few stand that are not to go.
     longer = [one for one in chosen if not one[0].startswith("SELECT link_tokens.")]
-    assert len(longer) == 8
+    assert len(longer) == 10
     with closing(_with_statistics_of_many(core)) as connection:
         for statement, values in longer:
             plan = [step[3] for step in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]

@@ -115,5 +115,5 @@ def test_r23_a_migration_that_is_killed_leaves_nothing_and_the_next_start_finish
     assert set(after) == {"alembic_version", *models.metadata.tables}
     assert len(after["users"]) == 2
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"alembic_version", "audit", "outbox", "users"}
+    assert changed == {"alembic_version", "audit", "link_tokens", "outbox", "users"}
     assert len(after["audit"]) == len(before["audit"]) + 1

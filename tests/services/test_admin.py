@@ -44,7 +44,7 @@ from usersvc.errors import (
 from usersvc.repositories.users import User
 from usersvc.services import actor as actors
 from usersvc.services import admin, directory, invitations, passwords, profiles, registration, sessions
-from usersvc.services.accounts import Account, FullAccount
+from usersvc.services.accounts import Account, WatchedAccount
 from usersvc.services.actor import Actor
 from usersvc.services.authentication import authenticate
 
@@ -160,7 +160,7 @@ def _row_of_nobody(core: Core) -> User:
 def test_an_account_is_shown_as_it_is(core: Core) -> None:
     account = active(core)
     found = admin.show(core, user_id=account.id, actor=OPERATOR)
-    assert found == FullAccount(**vars(account), profile="{}", attributes="{}")
+    assert found == WatchedAccount(**vars(account), profile="{}", attributes="{}", must_change_password=False)
 
 
 def test_nobody_changes_their_own_role_or_deactivates_themselves(core: Core) -> None:

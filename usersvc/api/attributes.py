@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from usersvc.api.deps import PREFIX, BearerToken, run_signed_in
 from usersvc.api.errors import documented
-from usersvc.api.profile_schemas import AttributesIn, FullUserOut, answer_user
+from usersvc.api.profile_schemas import AttributesIn, WatchedUserOut, answer_user
 from usersvc.api.schemas import Success
 from usersvc.errors import (
     Forbidden,
@@ -26,7 +26,7 @@ router = APIRouter(prefix=f"{PREFIX}/admin", tags=["administration"])
 @router.patch(
     "/users/{user_id}/attributes",
     summary="Set a user's attributes",
-    response_model=Success[FullUserOut],
+    response_model=Success[WatchedUserOut],
     responses=documented(
         InvalidToken, SessionEnded, TokenExpired, Forbidden, UserNotFound, InvalidAttributes, NotActive
     ),
@@ -38,4 +38,4 @@ async def set_attributes(
     account = await run_signed_in(
         request, bearer, profiles.set_attributes, user_id=user_id, attributes=body.attributes
     )
-    return answer_user(account)
+    return answer_user(account, must_change_password=account.must_change_password)

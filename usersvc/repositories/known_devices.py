@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, case, func, select
+from sqlalchemy import Connection, bindparam, case, delete, func, select
 
 from usersvc.db.models import known_devices
 from usersvc.db.types import insert_or_update
@@ -31,6 +31,10 @@ class KnownDevices:
     def remember(self, user_id: UUID, device_digest: bytes, *, at: datetime) -> None:
         row = {"user_id": user_id, "device_digest": device_digest, "last_at": at}
         insert_or_update(self._connection, known_devices, row, on=["user_id", "device_digest"])
+
+    def forget_all(self) -> None:
+        """Where the key of their digests is another one, none of them is found again."""
+        self._connection.execute(delete(known_devices))
 
     def count_before(self, before: datetime) -> int:
         counted = select(func.count()).select_from(known_devices).where(known_devices.c.last_at < before)

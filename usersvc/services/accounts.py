@@ -143,6 +143,11 @@ def change(
         return whole(tx, user)
 
 
+def watched(tx: Tx, user: User) -> WatchedAccount:
+    """The account as it stands now, as administrators see it."""
+    return WatchedAccount(**vars(whole(tx, user)), must_change_password=user.must_change_password)
+
+
 def whole(tx: Tx, user: User) -> FullAccount:
     """The account as it stands now, with all that is kept."""
     kept = tx.profiles.of(user.id)

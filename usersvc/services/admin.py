@@ -11,7 +11,7 @@ from usersvc.errors import LastAdmin, NoLongerMatches, NotActive, OwnAccount, Us
 from usersvc.repositories.directory import Filters
 from usersvc.repositories.users import User
 from usersvc.services import _events, _mails, authorization
-from usersvc.services.accounts import Account, WatchedAccount, whole
+from usersvc.services.accounts import Account, WatchedAccount, watched
 from usersvc.services.actor import PERMISSIONS, Actor
 from usersvc.webhooks.events import Event
 
@@ -23,7 +23,7 @@ def show(core: Core, *, user_id: UUID, actor: Actor) -> WatchedAccount:
         user = tx.users.by_id(user_id)
         if user is None:
             raise UserNotFound
-        return WatchedAccount(**vars(whole(tx, user)), must_change_password=user.must_change_password)
+        return watched(tx, user)
 
 
 @retried

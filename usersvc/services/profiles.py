@@ -14,7 +14,7 @@ from usersvc.errors import FieldProblem, NotActive, UserNotFound
 from usersvc.profile_schema import JsonObject
 from usersvc.repositories.profiles import Kept, What
 from usersvc.services import _profiles, accounts, authorization
-from usersvc.services.accounts import FullAccount
+from usersvc.services.accounts import WatchedAccount
 from usersvc.services.actor import Actor
 
 _AT_ONCE = 200
@@ -32,7 +32,7 @@ class Misfit:
     problems: Sequence[FieldProblem]
 
 
-def set_attributes(core: Core, *, user_id: UUID, attributes: JsonObject, actor: Actor) -> FullAccount:
+def set_attributes(core: Core, *, user_id: UUID, attributes: JsonObject, actor: Actor) -> WatchedAccount:
     """Put these in the place of the attributes that the account has.
 
     Raises Forbidden, UserNotFound, InvalidAttributes; NotActive for an account that is pending: who is
@@ -41,13 +41,13 @@ def set_attributes(core: Core, *, user_id: UUID, attributes: JsonObject, actor: 
     return _set(core, user_id=user_id, what="attributes", value=attributes, actor=actor)
 
 
-def set_profile(core: Core, *, user_id: UUID, profile: JsonObject, actor: Actor) -> FullAccount:
+def set_profile(core: Core, *, user_id: UUID, profile: JsonObject, actor: Actor) -> WatchedAccount:
     """The same with the profile, for a user who cannot or does not do it. Raises InvalidProfile instead."""
     return _set(core, user_id=user_id, what="profile", value=profile, actor=actor)
 
 
 @retried
-def _set(core: Core, *, user_id: UUID, what: What, value: JsonObject, actor: Actor) -> FullAccount:
+def _set(core: Core, *, user_id: UUID, what: What, value: JsonObject, actor: Actor) -> WatchedAccount:
     with core.write() as tx:
         authorization.require(tx, actor, "users:write")
         user = tx.users.hold(user_id)
@@ -59,7 +59,7 @@ def _set(core: Core, *, user_id: UUID, what: What, value: JsonObject, actor: Act
         if user.status == "pending":
             raise NotActive("This account is pending: activate it first.")
         _profiles.write(core, tx, user, what, value, actor=actor)
-        return accounts.whole(tx, user)
+        return accounts.watched(tx, user)
 
 
 def misfits(core: Core, *, actor: Actor) -> Iterator[Misfit]:

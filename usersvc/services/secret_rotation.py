@@ -86,6 +86,7 @@ def _make_anew(tx: Tx, old: list[StoredKey], fresh: list[Key], secret: str, acto
         tx.audit(actor, "key.refused", use=row.use, kid=row.kid)
     for key in fresh:
         _keys.insert(tx, key, secret, actor)
+    tx.known_devices.forget_all()
     sessions = tx.sessions.end_all_of_all("secret key compromised", at=tx.now)
     return sessions, tx.link_tokens.revoke_all_of_all(at=tx.now)
 
