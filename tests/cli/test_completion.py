@@ -95,6 +95,7 @@ def test_without_a_database_nothing_is_offered_said_or_made(
 ) -> None:
     before = set(folder.iterdir())
     assert complete("show-user", "a") == complete("delete-webhook", "") == []
+    assert complete("preview-mail", "acti") == ["activation", "activated"]
     assert set(folder.iterdir()) == before
     monkeypatch.setenv("USERSVC_SERVER__PORT", "-1")
     assert complete("show-user", "a") == []

@@ -105,6 +105,26 @@ def test_the_console_shows_the_mail(capsys: pytest.CaptureFixture[str]) -> None:
     assert "https://users.example.org/activate?token=abc" in shown
 
 
+def test_a_link_in_a_file_or_on_the_console_can_be_copied_whole_in_every_language(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = "https://users.example.org/activate?token=" + "x" * 43
+    message = a_message()
+    message.set_content(f"Grüße, नमस्ते\n\n{link}\n", cte="quoted-printable")
+    message.add_alternative(f"<p>Grüße <a href='{link}'>", subtype="html", cte="quoted-printable")
+    file = Path(FileTransport(folder).send(message))
+    ConsoleTransport().send(message)
+    for shown in (file.read_text(encoding="utf-8"), capsys.readouterr().out):
+        assert "Grüße, नमस्ते" in shown
+        assert link in shown.splitlines()
+        assert f"<a href='{link}'>" in shown
+    read = email.message_from_bytes(file.read_bytes(), policy=policy.default)
+    text = read.get_body(("plain",))
+    assert text is not None
+    assert text.get_content() == f"Grüße, नमस्ते\n\n{link}\n"
+    assert b"=3D" in message.as_bytes(), "by SMTP it goes as it was"
+
+
 def test_memory_keeps_what_it_is_given_in_order() -> None:
     transport = MemoryTransport()
     first, second = a_message("<1@x>"), a_message("<2@x>")

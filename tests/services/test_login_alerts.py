@@ -49,10 +49,10 @@ def test_the_first_login_is_silent_and_each_new_device_or_network_is_told_once(
     assert enter(core, HOME) == []
     assert enter(core, replace(HOME, user_agent=FIREFOX.format("142.0", "142.0"))) == []
     [phone] = enter(core, PHONE)
-    assert "Device: Safari on iPhone" in phone
+    assert "Device: Safari (iPhone)" in phone
     assert "IP address: 192.0.2.1" in phone
     [elsewhere] = enter(core, THIEF)
-    assert "Firefox on Linux" in elsewhere
+    assert "Firefox (Linux)" in elsewhere
     for actor in (HOME, PHONE, THIEF):
         assert enter(core, actor) == []
     clock.move(days=60)
@@ -138,12 +138,13 @@ def test_a_login_undone_after_the_thief_changed_the_address_gives_the_account_to
 
 def test_the_words_for_a_device_hold_nothing_that_a_stranger_wrote() -> None:
     assert in_words("curl/8.5.0") == "curl"
-    assert in_words(None) == in_words("") == in_words("Mozilla/5.0 (new)") == "unknown"
-    assert in_words("https://evil.example/?x=<b>Chrome</b> on Windows") == "Chrome on Windows"
+    assert in_words(None) == in_words("") == in_words("Mozilla/5.0 (new)") == ""
+    assert in_words("Mozilla/5.0 (Windows NT 10.0)") == "Windows"
+    assert in_words("https://evil.example/?x=<b>Chrome</b> on Windows") == "Chrome (Windows)"
     assert in_words("evil.example/click http://evil.example") == "evil"
     assert in_words("x" * 300) == "x" * 32
-    assert in_words("Mozilla/5.0 (Windows NT 10.0) Chrome/126 Safari/537 Edg/126") == "Edge on Windows"
-    assert in_words("Mozilla/5.0 (Linux; Android 15) Chrome/126 Mobile Safari/537") == "Chrome on Android"
+    assert in_words("Mozilla/5.0 (Windows NT 10.0) Chrome/126 Safari/537 Edg/126") == "Edge (Windows)"
+    assert in_words("Mozilla/5.0 (Linux; Android 15) Chrome/126 Mobile Safari/537") == "Chrome (Android)"
 
 
 @pytest.mark.sqlite

@@ -238,7 +238,8 @@ def test_a31c_a_reused_token_is_one_audit_entry_and_one_mail(
 
 def test_a31c_the_mail_of_a_session_of_an_unknown_device_says_so(core: Core, clock: MovedClock) -> None:
     owner = active(core)
-    nameless = login.log_in(core, email=EMAIL, password=PASSWORD, actor=Actor("anonymous"))
+    odd = Actor("anonymous", user_agent="Mozilla/5.0 (open evil.example)")
+    nameless = login.log_in(core, email=EMAIL, password=PASSWORD, actor=odd)
     refresh(core, nameless)
     clock.move(minutes=1)
     with pytest.raises(TokenReused):

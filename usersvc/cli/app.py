@@ -64,6 +64,9 @@ class _Commands(BoldHeadings, TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # Pydantic's, which says nothing.
+            raise
         except Misconfigured as error:
             typer.echo(error.many if len(error.mistakes) > 1 else error.one, err=True)
             for mistake in error.mistakes:

@@ -84,6 +84,13 @@ def actions(ctx: typer.Context, incomplete: str) -> list[str]:
     return [action for action in ACTIONS if action.startswith(incomplete)]
 
 
+def mail_kinds(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Of mails that can be looked at, which needs no database."""
+    from usersvc.mail.samples import SAMPLES
+
+    return [kind for kind in SAMPLES if kind.startswith(incomplete)]
+
+
 def _suggested(config: Any, beginning: str, kind: str) -> list[str]:
     from usersvc import configuration, logs
     from usersvc.cli.opening import core_on, operator

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from usersvc.cli import completion
 from usersvc.cli.opening import load_settings
 from usersvc.cli.output import Json, print_json, print_table
 from usersvc.errors import BrokenTemplates
@@ -19,7 +20,11 @@ def preview_mail(  # noqa: PLR0917 - each is an option of its own
     ctx: typer.Context,
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="KIND", help="As --list names it; with --to-dir, all unless given."),
+        typer.Argument(
+            metavar="KIND",
+            help="As --list names it; with --to-dir, all unless given.",
+            autocompletion=completion.mail_kinds,
+        ),
     ] = None,
     locale: Annotated[
         Locale | None,

@@ -1,6 +1,7 @@
 """How a finished message leaves: by SMTP, as a file, to the console, or into memory for tests."""
 
 import contextlib
+import copy
 import os
 import secrets
 import sys
@@ -44,7 +45,7 @@ class FileTransport:
         try:
             with os.fdopen(handle, "wb") as file:
                 # Line ends as other files have them, so that a link can be cut out by a script.
-                file.write(message.as_bytes(policy=message.policy.clone(linesep="\n")))
+                file.write(_readable(message).as_bytes(policy=message.policy.clone(linesep="\n")))
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(target)
@@ -88,11 +89,22 @@ def _name_of(message_id: str) -> str:
     return message_id.strip("<>").partition("@")[0]
 
 
+def _readable(message: EmailMessage) -> EmailMessage:
+    """For eyes and scripts: without what SMTP needs, which tears a link apart."""
+    copied = copy.deepcopy(message)
+    for part in copied.walk():
+        if part["Content-Transfer-Encoding"] == "quoted-printable":
+            part.set_content(part.get_content(), subtype=part.get_content_subtype(), cte="8bit")
+    return copied
+
+
 class ConsoleTransport:
     """To standard output, for a look at the mails while developing."""
 
     def send(self, message: EmailMessage) -> str:
-        sys.stdout.write(f"\n{message.as_string()}\n")
+        encoding = sys.stdout.encoding or "utf-8"
+        shown = _readable(message).as_bytes().decode("utf-8")
+        sys.stdout.write(f"\n{shown}\n".encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
         return "console"
 

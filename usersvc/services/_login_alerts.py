@@ -36,6 +36,7 @@ _SYSTEMS = {
 }
 # A program's name, and nothing that a reader of mail could make a link of.
 _PROGRAM = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
+_UNKNOWN = "unknown"
 _SEEN_AGAIN_AFTER = timedelta(days=1)
 
 
@@ -60,9 +61,14 @@ def notice(
 
 
 def in_words(user_agent: str | None) -> str:
-    """`Firefox on Linux`: without what changes by itself, and without anything that a stranger wrote."""
+    """`Firefox (Linux)`, a word of no language; empty where it is unknown.
+
+    Without what changes by itself, and without anything that a stranger wrote.
+    """
     browser, system = _device(user_agent)
-    return f"{browser} on {system}" if system else browser
+    if browser == _UNKNOWN:
+        return system
+    return f"{browser} ({system})" if system else browser
 
 
 def _alert(core: Core, tx: Tx, user: User, session: Session, actor: Actor) -> bool:
@@ -71,7 +77,7 @@ def _alert(core: Core, tx: Tx, user: User, session: Session, actor: Actor) -> bo
     link = _mails.issue_link(core, tx, user, "login_revoke", REVOCABLE_FOR, subject_id=session.id)
     data = {
         "device": in_words(actor.user_agent),
-        "ip": actor.ip or "unknown",
+        "ip": actor.ip or "",
         "logged_in_at": f"{tx.now:%Y-%m-%d %H:%M} UTC",
     }
     _mails.queue_mail(
@@ -87,5 +93,5 @@ def _device(user_agent: str | None) -> tuple[str, str]:
     browser = next((name for sign, name in _BROWSERS.items() if sign in text), "")
     if not browser:
         found = _PROGRAM.match(text)
-        browser = found[0] if found and found[0] != "Mozilla" else "unknown"
+        browser = found[0] if found and found[0] != "Mozilla" else _UNKNOWN
     return browser, system

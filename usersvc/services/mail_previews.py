@@ -23,7 +23,7 @@ class Preview:
     @property
     def mistakes(self) -> list[Mistake]:
         """Why a part is the built-in one, though there is another."""
-        return [part.mistake for part in (self.text, self.html) if part.mistake]
+        return list(dict.fromkeys(part.mistake for part in (self.text, self.html) if part.mistake))
 
 
 def previews(settings: Settings, *, kinds: Iterable[str], locales: Iterable[str]) -> Iterator[Preview]:

@@ -27,7 +27,7 @@ from usersvc.repositories.sessions import Session
 from usersvc.repositories.users import User
 from usersvc.security.secrets import digest
 from usersvc.security.tokens import RefreshClaims
-from usersvc.services import _limits, _mails, authorization
+from usersvc.services import _limits, _login_alerts, _mails, authorization
 from usersvc.services.actor import Actor
 from usersvc.services.permissions import permissions_of
 
@@ -245,7 +245,7 @@ def _end_reused(core: Core, tx: Tx, user: User, session: Session, actor: Actor) 
         actor, "session.ended_after_reuse", target=user.id, outcome="TOKEN_REUSED", session=str(session.id)
     )
     data = {
-        "device": session.user_agent or "unknown",
+        "device": _login_alerts.in_words(session.user_agent),
         "logged_in_at": f"{session.created_at:%Y-%m-%d %H:%M} UTC",
     }
     _mails.queue_mail(core, tx, "session_ended", address=user.email, user_id=user.id, data=data)
