@@ -326,6 +326,16 @@ def test_each_refused_line_is_told_with_its_field_and_never_with_its_value(keepi
 
 
 @pytest.mark.sqlite
+@pytest.mark.parametrize("deep", [b"[" * 5000, b'{"a":' * 5000, b'"\\"]\\\\",' * 700 + b"[" * 5000])
+def test_a_document_that_nests_deep_is_read_no_further(core: Core, deep: bytes) -> None:
+    """What reads it keeps the way to each place: of 200 KB it would make many gigabytes."""
+    good = json.dumps({"email": EMAIL, **ACTIVE}).encode()
+    for document in (b"[" + good + b",[" + deep, b"[" + good + b',"\\\\","]",' + deep):
+        with pytest.raises(InvalidImport, match="deeper"):
+            bring_in(core, document)
+
+
+@pytest.mark.sqlite
 def test_lines_of_csv_that_cannot_be_read_are_refused_alone(core: Core) -> None:
     data = (
         b"email,email_verified,username\n"
