@@ -437,12 +437,16 @@ def test_a_password_is_replaced_only_on_demand_which_ends_sessions_and_is_mailed
     active(core)
     by = signed_in(core)
     delivered(core)
-    given = lines({"email": EMAIL, **ACTIVE, "password_hash": OTHER_HASH})
-    done, _ = bring_in(core, given, on_conflict="update", replace_passwords=True)
+    given = {"email": EMAIL, **ACTIVE, "password_hash": OTHER_HASH}
+    done, _ = bring_in(core, lines(given), on_conflict="update", replace_passwords=True)
     assert counts(done) == (0, 1, 0, 0)
     assert sessions.list_own(core, actor=by) == []
     assert [mail["To"] for mail in delivered(core)] == [EMAIL]
     logged_in(core, EMAIL, OTHER_PASSWORD)
+    given |= {"password_hash": HASH, "must_change_password": True}
+    bring_in(core, lines(given), on_conflict="update", replace_passwords=True)
+    with pytest.raises(PasswordChangeRequired):
+        logged_in(core)
 
 
 @pytest.mark.sqlite

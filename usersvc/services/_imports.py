@@ -194,7 +194,8 @@ class _Bringing:
         had_one = old or user.password_changed_at
         if new is None or new == old or (had_one and not self.how.replace_passwords):
             return False
-        if not tx.users.set_password(user, new, verifies_email=False, at=tx.now):
+        must_change = bool(row.columns["must_change_password"])
+        if not tx.users.set_password(user, new, verifies_email=False, must_change=must_change, at=tx.now):
             return False
         _passwords.shut(tx, user)
         if old:
