@@ -87,7 +87,7 @@ BEYOND = {
     "PBKDF2": ("pbkdf2_sha256$2000001$salt$" + "A" * 43 + "=", "2,000,000"),
     "PBKDF2's length": ("$pbkdf2-sha256$1000001$c2FsdA$" + "A" * 86, "2,000,000"),
     "scrypt's memory": (_SCRYPT.format("ln=19,r=8,p=1"), "268,435,456"),
-    "scrypt's parallelism": (_SCRYPT.format("ln=17,r=8,p=9"), "1,073,741,824"),
+    "scrypt's parallelism": (_SCRYPT.format("ln=17,r=8,p=4"), "536,870,912"),
     "Firebase": (f"$fbscrypt$v=1,n=20,r=8,p=1,ss=Bw==,sk={KEY}$c2FsdA==${_FIREBASE}", "268,435,456"),
     "SHA-512 crypt": (f"$6$rounds=1000001$salt${'a' * 86}", "1,000,000"),
     "phpass": (f"$P$J{'a' * 30}", "20"),
@@ -126,6 +126,10 @@ DAMAGED = [
     "$pbkdf2-sha256$10$c2FsdA$" + "A" * 41,
     _SCRYPT.format("ln=0,r=8,p=1"),
     _SCRYPT.format("ln=4,r=0,p=1"),
+    _SCRYPT.format("ln=16,r=1,p=1"),
+    "$2b$04$" + "a" * 53,
+    "$argon2id$v=19$m=8,t=1,p=1$\u00e9c29tZXNhbHQ$RdescudvJCs",
+    "pbkdf2_sha256$10$sa\0lt$" + "A" * 43 + "=",
     "scrypt$1000$salt$8$1$" + "A" * 86,
     f"$fbscrypt$v=2,n=14,r=8,p=1,sk={KEY}$c2FsdA==${_FIREBASE}",
     "$6$rounds=0$salt$" + "a" * 86,
@@ -188,3 +192,13 @@ def test_a_right_password_is_not_held_up(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_family_that_is_not_there_is_said_without_the_value() -> None:
     with pytest.raises(hashes.UnusableHash, match="no form of a password hash"):
         hashes.parse("secret thing")
+
+
+def test_what_a_library_refuses_only_when_it_verifies_matches_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such a login is refused like any: a crash would tell which accounts have such a hash."""
+    monkeypatch.setattr("usersvc.security.hashes.bcrypts._ENDS_A_SALT", "a")
+    with caplog.at_level(logging.WARNING):
+        assert verify_password("password", "$2b$04$" + "a" * 53) is False
+    assert "cannot be used" in caplog.text

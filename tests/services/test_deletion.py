@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from tests.conftest import Make
 from tests.database import dump
 from tests.factories import (
     EMAIL,
@@ -24,6 +25,7 @@ from tests.factories import (
     pending,
     signed_in,
     together,
+    token_in,
     user_row,
     watching_hashes,
 )
@@ -47,6 +49,7 @@ from usersvc.services import (
     admin,
     authorization,
     deletion,
+    email_change,
     erasure,
     maintenance,
     passwords,
@@ -115,6 +118,19 @@ def test_the_owner_deletes_it_and_it_is_gone_when_the_days_are_over(core: Core, 
     assert last["To"] == EMAIL
     assert EMAIL not in dump(core)
     assert deletion.carry_out_due(core, actor=JOB) == 0
+
+
+@pytest.mark.sqlite
+def test_a_thief_erases_nobody_before_the_way_back_of_the_address_ends(make_core: Make) -> None:
+    core = make_core(retention__deletion_grace_days=0)
+    account = active(core)
+    email_change.set_for(core, user_id=account.id, email="thief@example.net", actor=OPERATOR)
+    [told] = delivered(core)
+    by = signed_in(core, "thief@example.net")
+    assert deletion.schedule_own(core, password=PASSWORD, actor=by) == core.clock.now() + timedelta(days=7)
+    assert deletion.carry_out_due(core, actor=JOB) == 0
+    email_change.restore(core, token=token_in(told), actor=STRANGER)
+    assert user_row(core).deletion_due_at is None
 
 
 def test_logging_in_keeps_the_account(core: Core, clock: MovedClock) -> None:

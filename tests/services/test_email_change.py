@@ -151,6 +151,16 @@ def test_a33_asking_again_a_new_password_and_time_end_what_was_asked_for(
 
 
 @pytest.mark.sqlite
+def test_a33_a_new_password_ends_what_was_asked_for_and_is_not_mailed_yet(core: Core) -> None:
+    """The worker may be late: else a thief got his link after the owner put him out."""
+    active(core)
+    by = signed_in(core)
+    email_change.ask(core, email=B, password=PASSWORD, actor=by)
+    passwords.change(core, current_password=PASSWORD, new_password=OTHER_PASSWORD, actor=by)
+    assert list(mails(core)) == [EMAIL]
+
+
+@pytest.mark.sqlite
 def test_a32_a_session_without_the_password_changes_nothing(core: Core) -> None:
     active(core)
     by = signed_in(core)

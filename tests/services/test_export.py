@@ -10,6 +10,7 @@ from tests.conftest import Make
 from tests.factories import (
     EMAIL,
     OPERATOR,
+    PASSWORD,
     STRANGER,
     active,
     an_admin,
@@ -23,7 +24,17 @@ from tests.profiles import schemas_in
 from usersvc.clock import MovedClock
 from usersvc.core import Core
 from usersvc.errors import DomainError, Forbidden, TooManyAttempts, UserNotFound
-from usersvc.services import accounts, admin, export, login, passwords, profiles, sessions
+from usersvc.services import (
+    accounts,
+    admin,
+    email_change,
+    export,
+    login,
+    maintenance,
+    passwords,
+    profiles,
+    sessions,
+)
 
 HOME = replace(STRANGER, ip="198.51.100.7")
 
@@ -74,6 +85,25 @@ def test_everything_that_is_held_and_nothing_of_others(
         assert foreign not in text
     for secret in (user.password_hash, ended.refresh_token, "rnd", "digest", "nonce", "link_token"):
         assert str(secret) not in text
+
+
+def test_a10_what_became_of_a_new_address_is_not_told(core: Core, clock: MovedClock) -> None:
+    """Else who asks for an address learns whether somebody has it."""
+    active(core)
+    active(core, "bob@example.net")
+    told = []
+    for email in ("bob@example.net", "nobody@example.net"):
+        by = signed_in(core)
+        email_change.ask(core, email=email, password=PASSWORD, actor=by)
+        delivered(core)
+        clock.move(hours=23)
+        maintenance.purge(core, actor=OPERATOR)
+        found = export.export_own(core, actor=by)
+        entries = [entry for entry in found.audit if "email" in entry.action]
+        told.append(([mail.kind for mail in found.mails], [entry.action for entry in entries][:1]))
+        assert [change.new_email for change in found.email_changes][:1] == [email]
+        clock.move(hours=2)
+    assert told[0] == told[1]
 
 
 def test_what_was_done_to_others_is_told_without_them(core: Core) -> None:

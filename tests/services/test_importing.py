@@ -5,6 +5,7 @@ import io
 import json
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -28,6 +29,7 @@ from tests.factories import (
     logged_in,
     pending,
     signed_in,
+    text_of,
     token_in,
     user_row,
 )
@@ -47,11 +49,14 @@ from usersvc.errors import (
 )
 from usersvc.security.passwords import hash_password
 from usersvc.services import (
+    _imports,
     admin,
     deletion,
     email_change,
     erasure,
     importing,
+    login,
+    login_alerts,
     registration,
     sessions,
     webhooks,
@@ -167,6 +172,44 @@ def test_nobody_comes_back_who_was_erased_and_no_address_that_its_owner_may_have
 
 
 @pytest.mark.sqlite
+def test_nobody_comes_back_who_is_erased_or_moved_while_a_batch_is_written(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL the insert waits for whoever erases, and then finds the place empty."""
+    gone, moved = active(core), active(core, "moved@example.org")
+    erasure.forget(core, user_id=gone.id, actor=OPERATOR)
+    email_change.set_for(core, user_id=moved.id, email="new@example.org", actor=OPERATOR)
+    permitted, looked = _imports._Bringing.permitted, [0]
+
+    def look(bringing: Any, given: Any) -> Any:
+        looked[0] += 1
+        return list(given) if looked[0] == 1 else permitted(bringing, given)
+
+    monkeypatch.setattr(_imports._Bringing, "permitted", look)
+    data = lines(
+        {"id": str(gone.id), "email": EMAIL, **ACTIVE},
+        {"email": "moved@example.org", **ACTIVE},
+        {"email": "ivy@example.org", **ACTIVE},
+    )
+    done, refused = bring_in(core, data)
+    assert counts(done) == (1, 0, 0, 2)
+    assert [(one.line, one.field) for one in refused] == [(1, "id"), (2, "email")]
+    assert _emails(core) == ["ivy@example.org", "new@example.org"]
+
+
+@pytest.mark.sqlite
+def test_a_password_that_its_owner_had_voided_does_not_come_back(core: Core) -> None:
+    active(core)
+    for ip in ("192.0.2.1", "198.51.100.7"):
+        login.log_in(core, email=EMAIL, password=PASSWORD, actor=replace(STRANGER, ip=ip))
+    [alert] = [mail for mail in delivered(core) if "end-session" in text_of(mail)]
+    login_alerts.end_session(core, token=token_in(alert), actor=STRANGER)
+    given = lines({"email": EMAIL, **ACTIVE, "password_hash": HASH})
+    assert counts(bring_in(core, given, on_conflict="update")[0]) == (0, 0, 1, 0)
+    assert user_row(core).password_hash is None
+
+
+@pytest.mark.sqlite
 def test_who_has_to_replace_a_password_has_to_afterwards(core: Core) -> None:
     bring_in(core, _people(1, password_hash=HASH, must_change_password=True))
     with pytest.raises(PasswordChangeRequired):
@@ -250,6 +293,18 @@ REFUSED: dict[str, tuple[dict[str, Any] | str, str, str]] = {
     "another value": ("[1]", "", "no JSON object"),
     "a NUL": ({"email": "SECRET\0@example.org"}, "email", "not an e-mail address"),
     "a lone surrogate": ({"email": "\ud800@example.org"}, "email", "not an e-mail address"),
+    "a hash with NUL": (
+        {"email": EMAIL, **ACTIVE, "password_hash": "pbkdf2_sha256$1$SECRET\0$" + "A" * 43 + "="},
+        "password_hash",
+        "printable",
+    ),
+    "a group with NUL": ({"email": EMAIL, **ACTIVE, "groups": ["SECRET\0"]}, "groups", "no group"),
+    "a lone surrogate as a group": ({"email": EMAIL, **ACTIVE, "groups": ["\ud800"]}, "groups", "no group"),
+    "before all time": (
+        {"email": EMAIL, **ACTIVE, "created_at": "0001-01-01T00:00:00+23:59"},
+        "created_at",
+        "Expected a time",
+    ),
     "too deep": ('{"email": ' + "[" * 100_000, "", "no JSON"),
     "too long": ('{"email": "' + "a" * (1 << 20) + '"}', "", "longer than 1 MiB"),
 }
@@ -268,6 +323,16 @@ def test_each_refused_line_is_told_with_its_field_and_never_with_its_value(keepi
         assert one.field == where, name
         assert reason in one.reason, name
         assert "SECRET" not in str(one), name
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("deep", [b"[" * 5000, b'{"a":' * 5000, b'"\\"]\\\\",' * 700 + b"[" * 5000])
+def test_a_document_that_nests_deep_is_read_no_further(core: Core, deep: bytes) -> None:
+    """What reads it keeps the way to each place: of 200 KB it would make many gigabytes."""
+    good = json.dumps({"email": EMAIL, **ACTIVE}).encode()
+    for document in (b"[" + good + b",[" + deep, b"[" + good + b',"\\\\","]",' + deep):
+        with pytest.raises(InvalidImport, match="deeper"):
+            bring_in(core, document)
 
 
 @pytest.mark.sqlite
@@ -372,12 +437,16 @@ def test_a_password_is_replaced_only_on_demand_which_ends_sessions_and_is_mailed
     active(core)
     by = signed_in(core)
     delivered(core)
-    given = lines({"email": EMAIL, **ACTIVE, "password_hash": OTHER_HASH})
-    done, _ = bring_in(core, given, on_conflict="update", replace_passwords=True)
+    given = {"email": EMAIL, **ACTIVE, "password_hash": OTHER_HASH}
+    done, _ = bring_in(core, lines(given), on_conflict="update", replace_passwords=True)
     assert counts(done) == (0, 1, 0, 0)
     assert sessions.list_own(core, actor=by) == []
     assert [mail["To"] for mail in delivered(core)] == [EMAIL]
     logged_in(core, EMAIL, OTHER_PASSWORD)
+    given |= {"password_hash": HASH, "must_change_password": True}
+    bring_in(core, lines(given), on_conflict="update", replace_passwords=True)
+    with pytest.raises(PasswordChangeRequired):
+        logged_in(core)
 
 
 @pytest.mark.sqlite

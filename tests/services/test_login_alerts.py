@@ -108,7 +108,8 @@ def test_a_login_that_was_not_mine_is_undone(core: Core) -> None:
     with pytest.raises(InvalidLink):
         login_alerts.end_session(core, token=token_in(alert), actor=STRANGER)
     assert chosen(core, "marble 92 otter fog") == EMAIL
-    assert logged_in(core, EMAIL, "marble 92 otter fog")
+    assert enter(core, HOME, password="marble 92 otter fog") == []
+    assert len(enter(core, THIEF, password="marble 92 otter fog")) == 1, "his device is not known any more"
 
 
 def test_a_login_undone_after_the_thief_changed_the_address_gives_the_account_to_its_owner(

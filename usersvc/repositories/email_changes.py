@@ -85,6 +85,15 @@ class EmailChanges:
         """Of the changes confirmed since then, the first one that can be undone."""
         return self._one(_FIRST_WAY_BACK, b_user_id=user_id, b_since=since, b_at=at)
 
+    def last_way_back_ends(self, user_id: UUID) -> datetime | None:
+        """From when on no change of this account can be undone; None where none was confirmed lately."""
+        columns = email_changes.c
+        last = select(func.max(columns.expires_at)).where(
+            columns.user_id == user_id, columns.confirmed_at.is_not(None)
+        )
+        ends: datetime | None = self._connection.execute(last).scalar_one()
+        return ends
+
     def confirm(
         self, change_id: UUID, *, old_email: str, old_email_key: str, at: datetime, expires_at: datetime
     ) -> None:

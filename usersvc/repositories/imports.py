@@ -57,6 +57,10 @@ class Imports:
         """The ids of those that went in: of an address, a held username or an id, nobody has two."""
         return insert_each_if_absent(self._connection, users, rows) if rows else set()
 
+    def delete_users(self, ids: Collection[UUID]) -> None:
+        if ids:
+            self._connection.execute(delete(users).where(users.c.id.in_(ids)))
+
     def holders(self, email_keys: Collection[str]) -> dict[str, User]:
         """The accounts under these addresses, which no other transaction changes before this one ends."""
         found = select(*COLUMNS).where(users.c.email_key.in_(email_keys)).order_by(users.c.id)

@@ -36,6 +36,10 @@ class KnownDevices:
         """Where the key of their digests is another one, none of them is found again."""
         self._connection.execute(delete(known_devices))
 
+    def forget(self, user_id: UUID) -> None:
+        """All of this account."""
+        self._connection.execute(delete(known_devices).where(known_devices.c.user_id == user_id))
+
     def count_before(self, before: datetime) -> int:
         counted = select(func.count()).select_from(known_devices).where(known_devices.c.last_at < before)
         return self._connection.execute(counted).scalar_one()

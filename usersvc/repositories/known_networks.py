@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, delete, func, select
 
 from usersvc.db.models import logins_from
 from usersvc.db.types import insert_or_update
@@ -29,6 +29,10 @@ class KnownNetworks:
     def remember(self, user_id: UUID, network_digest: bytes, *, at: datetime) -> None:
         row = {"user_id": user_id, "network_digest": network_digest, "last_at": at}
         insert_or_update(self._connection, logins_from, row, on=["user_id", "network_digest"])
+
+    def forget(self, user_id: UUID) -> None:
+        """All of this account."""
+        self._connection.execute(delete(logins_from).where(logins_from.c.user_id == user_id))
 
     def count_before(self, before: datetime) -> int:
         counted = select(func.count()).select_from(logins_from).where(logins_from.c.last_at < before)

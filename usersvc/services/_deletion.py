@@ -20,9 +20,12 @@ def schedule(core: Core, tx: Tx, user: User, actor: Actor) -> datetime:
     if _erasure.is_last_admin(tx, user):
         raise LastAdmin
     due_at = tx.now + timedelta(days=core.settings.retention.deletion_grace_days)
+    # Or a thief could have it erased before who had the old address comes for it.
+    due_at = max(due_at, tx.email_changes.last_way_back_ends(user.id) or due_at)
     tx.erasures.schedule(user.id, due_at, at=tx.now)
     ended = tx.sessions.end_all(user.id, "deletion scheduled", at=tx.now)
     tx.link_tokens.revoke_all(user.id, at=tx.now)
+    tx.email_changes.end_pending(user.id, at=tx.now)
     if user.status == "active":
         data = {"due_at": f"{due_at:%Y-%m-%d %H:%M} UTC"}
         _mails.queue_mail(core, tx, "deletion_scheduled", address=user.email, user_id=user.id, data=data)

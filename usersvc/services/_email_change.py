@@ -41,18 +41,19 @@ def ask(tx: Tx, user: User, address: Address, actor: Actor) -> EmailChange:
 
 
 def resolve(core: Core, tx: Tx, request: OutboxMail, actor: Actor) -> bool:
-    """Whether a mail is on its way: to confirm the new address, or to tell whoever has it already."""
+    """Whether a mail is on its way: to confirm the new address, or to tell whoever has it already.
+
+    The change waits as long where it can never be confirmed: who asked sees it among what is held about him.
+    """
     user = tx.users.hold(request.user_id) if request.user_id else None
     change = tx.email_changes.by_id(UUID(request.data["change"]))
     if user is None or user.status != "active" or change is None or not change.is_pending(tx.now):
         return False
     known = tx.users.by_email_key(change.new_email_key)
     if known and known.id != user.id and not is_replaceable(known):
-        tx.email_changes.end(change.id, at=tx.now)
         tx.audit(actor, "user.email_change_mailed", target=user.id, outcome=EmailTaken.code)
         return _tell_owner(core, tx, known)
     if reserving := tx.email_changes.reserving_for_another(change.new_email_key, user.id, at=tx.now):
-        tx.email_changes.end(change.id, at=tx.now)
         tx.audit(actor, "user.email_change_mailed", target=user.id, outcome=EmailTaken.code)
         return mail_way_back(core, tx, reserving)
     if not _limits.may_mail(core, tx, "email_change", change.new_email_key):

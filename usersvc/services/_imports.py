@@ -11,7 +11,7 @@ from usersvc.profile_schema import JsonObject
 from usersvc.repositories.groups import Group
 from usersvc.repositories.profiles import What
 from usersvc.repositories.users import User
-from usersvc.services import _events, _groups, _mails, _profiles
+from usersvc.services import _events, _groups, _mails, _passwords, _profiles
 from usersvc.services.actor import Actor
 from usersvc.services.imports.fields import Row
 from usersvc.webhooks.events import Event
@@ -84,6 +84,13 @@ class _Bringing:
                 )
         return [row for row in rows if row.user_id not in erased and row.email_key not in reserved]
 
+    def _still_permitted(self, new: list[Row], rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+        """The same again of those that went in, who may have waited for one that was erased or moved."""
+        kept = {row.line for row in self.permitted(new)}
+        late = {row.line for row in new} - kept
+        self.tx.imports.delete_users([row.user_id for row in new if row.line in late])
+        return [row for row in new if row.line in kept], [row for row in rows if row.line not in late]
+
     def has_groups_for(self, row: Row) -> bool:
         if any(name not in self.groups for name in row.groups):
             self.outcome.refuse(row, "groups", "There is no group of this name: make it first.")
@@ -99,6 +106,7 @@ class _Bringing:
             first_of_id.setdefault(row.user_id, row)
         inserted = self.tx.imports.insert_users([row.columns for row in first_of_id.values()])
         new = [row for row in rows if row.user_id in inserted and first_of_id[row.user_id] is row]
+        new, rows = self._still_permitted(new, rows)
         self._tell_new(new)
         lines = {row.line for row in new}
         self._meet([row for row in rows if row.line not in lines])
@@ -178,14 +186,18 @@ class _Bringing:
         return changed + self._join(user, row)
 
     def _set_password(self, user: User, row: Row) -> bool:
-        """Where there is none, or the operator says so: then every session ends, and the owner is told."""
+        """Where there never was one, or the operator says so: then every session ends, and the owner is told.
+
+        One that was voided, since a thief knew it, stays so: the file may have just that.
+        """
         tx, new, old = self.tx, row.password_hash, user.password_hash
-        if new is None or new == old or (old and not self.how.replace_passwords):
+        had_one = old or user.password_changed_at
+        if new is None or new == old or (had_one and not self.how.replace_passwords):
             return False
-        if not tx.users.set_password(user, new, verifies_email=False, at=tx.now):
+        must_change = bool(row.columns["must_change_password"])
+        if not tx.users.set_password(user, new, verifies_email=False, must_change=must_change, at=tx.now):
             return False
-        tx.link_tokens.revoke_all(user.id, at=tx.now)
-        tx.sessions.end_all(user.id, "password replaced", at=tx.now)
+        _passwords.shut(tx, user)
         if old:
             _mails.queue_mail(self.core, tx, "password_changed", address=user.email, user_id=user.id)
         return True
@@ -205,7 +217,7 @@ class _Bringing:
 
 def _groups_named(tx: Tx, rows: Iterable[Row]) -> dict[str, _Sized]:
     """Those that there are, kept as they are until the transaction ends."""
-    wanted = sorted({name for row in rows for name in row.groups})
+    wanted = sorted({name for row in rows for name in row.groups if name.isprintable()})
     if not wanted:
         return {}
     tx.groups.hold()

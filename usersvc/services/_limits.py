@@ -15,7 +15,14 @@ from usersvc.services.actor import Actor
 
 # Mails that strangers can cause at any address in the world, by registering it.
 _BY_STRANGERS = frozenset({"activation", "already_registered"})
-_MAILS_COUNTED = ("activation", "invitation", "password_reset", "already_registered")
+_MAILS_COUNTED = (
+    "activation",
+    "invitation",
+    "password_reset",
+    "already_registered",
+    "email_change",
+    "email_changed",
+)
 
 Asking = Literal[
     "register", "forgot", "resend", "activate", "reset", "refresh", "confirm", "restore", "end session"

@@ -20,8 +20,14 @@ def replace(
     )
     if not written:
         return False
-    tx.link_tokens.revoke_all(user.id, at=tx.now)
-    tx.sessions.end_all(user.id, "password replaced", at=tx.now)
+    shut(tx, user)
     if user.password_hash:
         _mails.queue_mail(core, tx, "password_changed", address=user.email, user_id=user.id)
     return True
+
+
+def shut(tx: Tx, user: User) -> None:
+    """End what whoever had the old password had opened, a change of address that is not mailed yet too."""
+    tx.link_tokens.revoke_all(user.id, at=tx.now)
+    tx.email_changes.end_pending(user.id, at=tx.now)
+    tx.sessions.end_all(user.id, "password replaced", at=tx.now)

@@ -34,6 +34,9 @@ def shut_out(core: Core, tx: Tx, user: User, reason: str, actor: Actor) -> int:
     # Some may be in the mailbox of whoever had the account meanwhile.
     tx.link_tokens.revoke_all(user.id, at=tx.now, purpose="login_revoke")
     tx.email_changes.end_pending(user.id, at=tx.now)
+    # A thief's are among them: his next login is told, and finds no open door where the account is locked.
+    tx.known_devices.forget(user.id)
+    tx.known_networks.forget(user.id)
     if user.deletion_due_at:
         _deletion.cancel(core, tx, user, actor)
     _mails.queue_reset_mail(core, tx, user)

@@ -33,10 +33,12 @@ def schedule_own(core: Core, *, password: str, actor: Actor) -> datetime:
     Overloaded, LastAdmin; InvalidCredentials where the password was replaced meanwhile.
     """
     attempt = attempts.admit(core, email_key=_own(core, actor).email_key, actor=actor)
-    if attempt.user is None or not attempts.verify(core, attempt, password=password):
+    # The address may have become another account's in this moment.
+    user = attempt.user if attempt.user and attempt.user.id == actor.user_id else None
+    if not attempts.verify(core, attempt, password=password) or user is None:
         attempts.fail(core, attempt, WrongPassword(), action=_FAILED)
     attempts.succeed(core, attempt)
-    return _schedule_own(core, attempt, attempt.user, actor)
+    return _schedule_own(core, attempt, user, actor)
 
 
 @retried

@@ -17,6 +17,10 @@ from usersvc.services.actor import Actor
 MOST = 1000
 """Of each list, in what somebody gets of his own."""
 
+# What became of an address that somebody asked for would tell him whether it is known.
+_TELLING_MAILS = frozenset({"change_email", "email_change"})
+_TELLING_ACTIONS = frozenset({"user.email_change_mailed"})
+
 Row = TypeVar("Row")
 
 
@@ -190,8 +194,12 @@ def _export(tx: Tx, user: User, most: int | None) -> Export:
             for session in sessions
         ],
         known_networks=tx.holdings.count_networks(user.id),
-        mails=[ExportedMail(mail.kind, mail.status, mail.created_at, mail.sent_at) for mail in mails],
-        audit=[_entry(entry, user.id) for entry in entries],
+        mails=[
+            ExportedMail(mail.kind, mail.status, mail.created_at, mail.sent_at)
+            for mail in mails
+            if mail.kind not in _TELLING_MAILS
+        ],
+        audit=[_entry(entry, user.id) for entry in entries if entry.action not in _TELLING_ACTIONS],
     )
 
 

@@ -38,6 +38,8 @@ class Hash(Protocol):
 
 def parse(stored: str) -> Hash:
     """Raises UnusableHash for what is damaged, beyond bounds or of no family that is known here."""
+    if not stored.isascii() or not stored.isprintable():
+        raise UnusableHash("A password hash is printable ASCII.")
     for begins, family in _FAMILIES.items():
         if stored.startswith(begins):
             module = import_module(f"usersvc.security.hashes.{family}")
@@ -52,11 +54,15 @@ def parse(stored: str) -> Hash:
 
 
 def matches(password: str, stored: str) -> bool:
-    """As slow as the program that made the hash chose. False, and logged, for what `parse` refuses."""
+    """As slow as the program that made the hash chose. False, and logged, for what `parse` refuses.
+
+    So is what a library refuses only when it verifies: a crash would tell which accounts have such a hash.
+    """
     try:
         return parse(stored).matches(password)
-    except UnusableHash as error:
-        _log.warning("a stored password hash cannot be used", reason=str(error))
+    except (UnusableHash, ValueError, MemoryError) as error:
+        reason = str(error) if isinstance(error, UnusableHash) else type(error).__name__
+        _log.warning("a stored password hash cannot be used", reason=reason)
         return False
 
 

@@ -9,7 +9,9 @@ import bcrypt
 from usersvc.security.hashes import UnusableHash, require_most
 
 MOST_COST = 14
-_BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
+_BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{21}([./A-Za-z0-9])[./A-Za-z0-9]{31}")
+# The last character of the salt has two bits: with any other the library refuses to verify.
+_ENDS_A_SALT = ".Oeu"
 _OVER_SHA256 = "bcrypt_sha256$"
 
 
@@ -32,4 +34,6 @@ def parse(stored: str) -> _Bcrypt:
     if found is None or int(found[1]) < 4:
         raise UnusableHash("This is no whole hash of bcrypt.")
     require_most(int(found[1]), MOST_COST, "The cost of bcrypt")
+    if found[2] not in _ENDS_A_SALT:
+        raise UnusableHash("This is no whole hash of bcrypt.")
     return _Bcrypt(plain.encode(), over_sha256=plain != stored)

@@ -14,7 +14,7 @@ from usersvc.security.hashes import UnusableHash, require_most
 from usersvc.security.hashes.encodings import decoded
 
 MOST_BYTES = 256 * 1024 * 1024
-_MOST_BYTES_OF_ALL = 1024 * 1024 * 1024
+_MOST_BYTES_OF_ALL = 512 * 1024 * 1024
 _BASE64 = r"([A-Za-z0-9+/.=]+)"
 _PASSLIB = re.compile(rf"\$scrypt\$ln=(\d{{1,2}}),r=(\d{{1,7}}),p=(\d{{1,7}})\${_BASE64}\${_BASE64}")
 _DJANGO = re.compile(rf"scrypt\$(\d{{1,9}})\$([^$]{{1,128}})\$(\d{{1,7}})\$(\d{{1,7}})\${_BASE64}")
@@ -53,6 +53,8 @@ def parse(stored: str) -> _Scrypt:
     found = _parsed(stored)
     if found.n < 2 or found.n & (found.n - 1) or found.r < 1 or found.p < 1 or len(found.expected) < 16:
         raise UnusableHash("This is no whole hash of scrypt.")
+    if found.n.bit_length() > 16 * found.r:
+        raise UnusableHash("The N of scrypt is too large for its r (RFC 7914, 2).")
     memory = 128 * found.r * (found.n + found.p)
     require_most(memory, MOST_BYTES, "The memory of scrypt in bytes")
     require_most(memory * found.p, _MOST_BYTES_OF_ALL, "The memory of scrypt in bytes times its parallelism")

@@ -46,9 +46,9 @@ def time(value: Any) -> datetime:
     """ISO 8601, in UTC where it names no zone; or seconds or milliseconds since 1970."""
     try:
         found = _since_1970(value) if _is_number(value) else datetime.fromisoformat(text(value))
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise ValueError("Expected a time: ISO 8601, or seconds or milliseconds since 1970.") from None
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def json_object(value: Any) -> JsonObject:

@@ -137,7 +137,7 @@ def _keycloak_hash(record: Values) -> str | None:
         algorithm, rounds = str(how["algorithm"]), int(how["hashIterations"])
         if algorithm == "argon2":
             return _keycloak_argon2(how["additionalParameters"], rounds, salt, value)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
         raise Refused("credentials", "The password is not in the form of a Keycloak export.") from None
     if algorithm not in ("pbkdf2", "pbkdf2-sha256", "pbkdf2-sha512"):
         raise Refused("credentials", "The algorithm of the password is none that is known here.")

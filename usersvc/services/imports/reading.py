@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeAlias
@@ -14,6 +16,13 @@ from usersvc.services.imports.products import Product
 
 _MOST_BYTES_OF_A_LINE = 1 << 20
 _LOOK_AHEAD = 4096
+# ijson keeps the way to a place for each level above it: what nests deep would fill the memory.
+_MOST_LEVELS = 1000
+_STEP = 4096
+"""Bytes that are looked at before ijson gets them: so many levels may be added to the most."""
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_WHOLE = re.compile(rb'(?:[^"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+"""Up to a string that goes on after what was read."""
 # What a spreadsheet would take for a formula has an apostrophe before it in our own CSV.
 _ESCAPED = ("'=", "'+", "'-", "'@", "'\t", "'\r", "''")
 
@@ -48,10 +57,37 @@ class Counted(io.RawIOBase):
         return len(data)
 
 
+class _Shallow:
+    """A JSON document that is read no further than it nests too deep. Raises InvalidImport there."""
+
+    def __init__(self, file: Buffered) -> None:
+        self._file = file
+        self._level = 0
+        self._open = b""
+        """How a string begins that goes on after what was read."""
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(_STEP if size < 0 else min(size, _STEP))
+        self._look_at(self._open + data)
+        return data
+
+    def _look_at(self, text: bytes) -> None:
+        whole = _WHOLE.match(text)
+        assert whole
+        bare, rest = _STRING.sub(b"", whole[0]), text[whole.end() :]
+        is_escaping = (len(rest) - len(rest.rstrip(b"\\"))) % 2
+        self._open = rest[:1] + b"\\" * is_escaping
+        self._level += bare.count(b"[") + bare.count(b"{") - bare.count(b"]") - bare.count(b"}")
+        if self._level > _MOST_LEVELS:
+            raise InvalidImport(f"The file nests deeper than {_MOST_LEVELS:,} levels.")
+
+
 def records(file: io.RawIOBase, product: Product) -> Iterator[Record]:
     """What begins with `{` or `[` is JSON, everything else CSV. Raises InvalidImport where it is neither."""
     buffered: Buffered = io.BufferedReader(file, 1 << 16)
-    begins = buffered.peek(_LOOK_AHEAD)[:_LOOK_AHEAD].removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    if buffered.peek(_LOOK_AHEAD).startswith(BOM_UTF8):
+        buffered.read(len(BOM_UTF8))
+    begins = buffered.peek(_LOOK_AHEAD)[:_LOOK_AHEAD].lstrip()[:1]
     if begins == b"[":
         return _document(buffered, "item")
     if begins == b"{" and product.users_at:
@@ -62,7 +98,9 @@ def records(file: io.RawIOBase, product: Product) -> Iterator[Record]:
 def _document(file: Buffered, place: str) -> Iterator[Record]:
     number = 0
     try:
-        for number, found in enumerate(ijson.items(file, place, use_float=True), start=1):
+        for number, found in enumerate(
+            ijson.items(_Shallow(file), place, use_float=True, buf_size=_STEP), start=1
+        ):
             is_object = isinstance(found, dict)
             yield Record(number, found if is_object else None, "This is no JSON object.")
     except ijson.JSONError:
