@@ -30,8 +30,12 @@ def _emails(folder: Path) -> set[str]:
 
 def test_there_and_back(filled: Run, folder: Path) -> None:
     made = filled("backup", FILE)
-    assert f"{FILE}: {(folder / FILE).stat().st_size} bytes, with all that was acknowledged by" in made.stdout
+    assert (
+        f"{FILE}: {(folder / FILE).stat().st_size:,} bytes, with all that was acknowledged by" in made.stdout
+    )
     assert "--force" in filled("backup", FILE, code=6).stderr
+    assert "a pipe" in filled("backup", "-", code=2).stderr
+    assert "There is no folder nowhere." in filled("backup", "nowhere/file", code=2).stderr
     assert json.loads(filled("backup", FILE, "--force", "--json").stdout)["audited"] is True
     assert "rows of users" in filled("verify-backup", FILE).stdout
     found = json.loads(filled("verify-backup", FILE, "--json").stdout)

@@ -50,6 +50,16 @@ def test_refused_lines_are_reported_and_the_others_are_in(made: Run, folder: Pat
     assert [user["email"] for user in listed] == [user["email"] for user in GOOD]
 
 
+def test_a_report_takes_the_place_of_reports_alone(made: Run, folder: Path) -> None:
+    users = lines(*GOOD, BAD[0])
+    (folder / "users.jsonl").write_bytes(users)
+    command = ("import-users", "users.jsonl", "--dry-run", "--report")
+    assert "name another file" in made(*command, "users.jsonl", code=2).stderr
+    assert (folder / "users.jsonl").read_bytes() == users
+    made(*command, "refused.csv", code=3)
+    made(*command, "refused.csv", code=3)
+
+
 def test_json_has_the_counts_and_a_second_run_says_that_it_is_finished(made: Run, folder: Path) -> None:
     (folder / "users.jsonl").write_bytes(lines(*GOOD, BAD[0]))
     arguments = ("import-users", "users.jsonl", "--json")
@@ -92,6 +102,8 @@ def test_what_cannot_be_begun_is_said_before_anything_is_written(made: Run, fold
     assert "no field nonsense" in made("import-users", "-", "--field", "nonsense=x", text="", code=3).stderr
     assert "FIELD=NAME" in made("import-users", "-", "--field", "email", text="", code=2).stderr
     made("import-users", "nowhere.csv", code=8)
+    assert "--on-conflict update" in made("import-users", "-", "--replace-passwords", text="", code=2).stderr
+    assert "--from firebase" in made("import-users", "-", "--hash-config", "hash.txt", text="", code=2).stderr
     assert json.loads(made("list-users", "--json").stdout) == []
 
 

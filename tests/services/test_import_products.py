@@ -131,13 +131,16 @@ def test_every_product_has_a_file() -> None:
     assert {expected.product for expected in EXPECTED.values()} | {"usersvc"} == set(PRODUCTS)
 
 
-def test_both_files_of_auth0_make_one_account(core: Core) -> None:
-    bring_in(core, (FILES / "auth0-hashes.ndjson").read_bytes(), product="auth0")
-    users = (FILES / "auth0-users.ndjson").read_bytes()
-    done, _ = bring_in(core, users, product="auth0", on_conflict="update")
-    assert (done.imported, done.updated) == (1, 1)
+def test_both_files_of_auth0_make_one_account_and_let_nobody_in_who_is_blocked(core: Core) -> None:
+    bring_in(core, (FILES / "auth0-users.ndjson").read_bytes(), product="auth0")
+    hashes = (FILES / "auth0-hashes.ndjson").read_bytes()
+    of_cleo = hashes.splitlines()[0].replace(b"Ada@", b"cleo@")
+    done, _ = bring_in(core, hashes + of_cleo, product="auth0", on_conflict="update")
+    assert (done.imported, done.updated, done.skipped) == (1, 1, 1)
     assert user_row(core).username == "ada"
     logged_in(core, "ada@example.org", PASSWORD)
+    _is_let_in_only_if_active(core, "cleo@example.org", user_row(core, "cleo@example.org").status, PASSWORD)
+    assert user_row(core, "cleo@example.org").status == "deactivated"
 
 
 def test_ids_of_the_product_go_into_attributes_where_that_is_wished(make_core: Make, core: Core) -> None:

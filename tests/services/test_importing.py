@@ -263,7 +263,7 @@ REFUSED: dict[str, tuple[dict[str, Any] | str, str, str]] = {
     "a wrong username": ({"email": EMAIL, "username": "SECRET name"}, "username", "3 to 32"),
     "a wrong role": ({"email": EMAIL, "role": "SECRET"}, "role", "Expected one of user"),
     "a wrong status": ({"email": EMAIL, "status": "SECRET"}, "status", "Expected one of pending"),
-    "a wrong id": ({"email": EMAIL, "id": "SECRET"}, "id", "not what it should be"),
+    "a wrong id": ({"email": EMAIL, "id": "SECRET"}, "id", "a UUID"),
     "a wrong time": ({"email": EMAIL, "created_at": "SECRET"}, "created_at", "Expected a time"),
     "a time out of bounds": ({"email": EMAIL, "created_at": 10**30}, "created_at", "Expected a time"),
     "a wrong truth": (
@@ -281,7 +281,7 @@ REFUSED: dict[str, tuple[dict[str, Any] | str, str, str]] = {
     "no object": ({"email": EMAIL, **ACTIVE, "profile": [1]}, "profile", "Expected a JSON object"),
     "what does not fit": ({"email": EMAIL, **ACTIVE, "profile": {"points": "SECRET"}}, "profile.points", ""),
     "no such group": ({"email": EMAIL, **ACTIVE, "groups": ["SECRET"]}, "groups", "There is no group"),
-    "no list": ({"email": EMAIL, **ACTIVE, "groups": "desk"}, "groups", "not what it should be"),
+    "no list": ({"email": EMAIL, **ACTIVE, "groups": "desk"}, "groups", "JSON array"),
     "a group while pending": ({"email": EMAIL, "status": "pending", "groups": ["desk"]}, "status", "pending"),
     "a role while pending": ({"email": EMAIL, "role": "admin"}, "status", "pending"),
     "a password while invited": (

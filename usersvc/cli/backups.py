@@ -41,6 +41,10 @@ def backup(
     as_json: Json = False,
 ) -> None:
     """Write the database to a file, while everything runs. The secret key is not in it."""
+    if str(file) == "-":
+        raise typer.BadParameter("A backup is a file with a name: it does not go through a pipe.")
+    if not file.parent.is_dir():
+        raise typer.BadParameter(f"There is no folder {file.parent}.")
     settings = load_settings(ctx)
     logs.configure(level="warning", form=settings.log.format)
     with core_on(settings.on_database(settings.database.url)) as core:
@@ -49,7 +53,7 @@ def backup(
     if as_json:
         print_json({"file": str(made.path), "bytes": made.bytes, "made_at": made.at, "audited": made.is_told})
     else:
-        typer.echo(f"{made.path}: {made.bytes} bytes, with all that was acknowledged by {shown(made.at)}.")
+        typer.echo(f"{made.path}: {made.bytes:,} bytes, with all that was acknowledged by {shown(made.at)}.")
     if not made.is_told:
         typer.echo(
             "The audit has no entry of it: the database takes no writes, or has an older schema.", err=True
@@ -83,7 +87,8 @@ def verify_backup(ctx: typer.Context, file: File, as_json: Json = False) -> None
 
 
 def _print_verified(found: backups.Verified) -> None:
-    secret = {True: "the one here", False: "not the one here", None: "not tried: there is none here"}
+    untried = "not tried" if found.problems else "not tried: there is none here"
+    secret = {True: "the one here", False: "not the one here", None: untried}
     print_table(
         ["what", "found"],
         [
@@ -91,7 +96,7 @@ def _print_verified(found: backups.Verified) -> None:
             ["made at", f"{shown(found.made_at)} ({_age(found.age)})" if found.age else "unknown"],
             ["schema", found.revision or "none"],
             ["secret key", secret[found.secret_fits]],
-            *[[f"rows of {name}", str(rows)] for name, rows in found.rows.items()],
+            *[[f"rows of {name}", f"{rows:,}"] for name, rows in found.rows.items()],
         ],
     )
 
@@ -157,7 +162,8 @@ def _ids(path: Path | None) -> list[UUID]:
 
 def _print_plan(plan: restoring.Plan, *, err: bool) -> None:
     typer.echo(
-        f"Backup of {shown(plan.contents.made_at)}: {plan.contents.rows.get('users', 0)} accounts.", err=True
+        f"Backup of {shown(plan.contents.made_at)}: {plan.contents.rows.get('users', 0):,} accounts.",
+        err=True,
     )
     lost = plan.losses
     if lost.unknown:
@@ -173,9 +179,8 @@ def _print_plan(plan: restoring.Plan, *, err: bool) -> None:
         ]
         print_table(["at", "action", "target", "detail"], rows, err=err)
     if lost.erased:
-        typer.echo(
-            f"{len(lost.erased)} accounts were erased; who is in the backup is erased again.", err=True
-        )
+        how_many = "1 account was" if len(lost.erased) == 1 else f"{len(lost.erased):,} accounts were"
+        typer.echo(f"{how_many} erased; who is in the backup is erased again.", err=True)
 
 
 def _detail(detail: dict[str, object]) -> str:
@@ -187,8 +192,8 @@ def _print_done(done: restoring.Restored, *, as_json: bool) -> None:
     if as_json:
         print_json({**vars(done), "ended": vars(ended), "last_admins": list(done.last_admins)})
     else:
-        typer.echo(f"Ended: {ended.sessions} sessions, {ended.links} links. New keys: {done.keys}.")
-        held = f"{ended.mails} mails, {ended.deliveries} calls to webhooks"
+        typer.echo(f"Ended: {ended.sessions:,} sessions, {ended.links:,} links. New keys: {done.keys}.")
+        held = f"{ended.mails:,} mails, {ended.deliveries:,} calls to webhooks"
         typer.echo(f"Held back: {held}. Erased again: {done.erased}.")
     if ended.mails:
         typer.echo("See them with `usersvc outbox --status dead`; `usersvc retry-mail` sends one.", err=True)

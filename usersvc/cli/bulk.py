@@ -71,7 +71,7 @@ def change_many(ctx: typer.Context, change: bulk.Change, wish: Wish, *, doing: s
         if wish.dry_run:
             found = bulk.concerned(core, change=change, filters=filters, actor=operator())
             print_accounts(found, as_json=wish.as_json)
-            typer.echo(f"Would {what[0].lower()}{what[1:]}. {_already(survey)}", err=True)
+            typer.echo(f"Would {what[0].lower()}{what[1:]}. {_already(survey)}".rstrip(), err=True)
             return
         if survey.to_change and not wish.yes:
             require_yes(f"{what}?", err=True)

@@ -23,6 +23,8 @@ from usersvc.services import importing
 # Of lines that were refused, or the terminal would show nothing else.
 _MOST_REASONS = 30
 _REFUSED = 3
+_HEADER = ("line", "field", "reason")
+_HEADER_LINE = ",".join(_HEADER).encode()
 
 Products = Literal["usersvc", "auth0", "firebase", "supabase", "keycloak", "django", "cognito"]
 Field = Annotated[
@@ -76,6 +78,11 @@ def import_users(
     Fails with 3 where lines were refused; the others are in. One that was broken off goes on where it was
     when the same command is called again.
     """
+    if replace_passwords and on_conflict != "update":
+        raise typer.BadParameter("--replace-passwords is of use with --on-conflict update alone.")
+    if hash_config and product != "firebase":
+        raise typer.BadParameter("--hash-config is of use with --from firebase alone.")
+    _check_report(report)
     options = importing.Options(
         product=product,
         on_conflict=on_conflict,
@@ -91,7 +98,9 @@ def import_users(
             _say_finished(plan, as_json=as_json)
             return
         if plan.progress.records:
-            typer.echo(f"It was broken off after {plan.progress.records} users, and goes on there.", err=True)
+            typer.echo(
+                f"It was broken off after {plan.progress.records:,} users, and goes on there.", err=True
+            )
         with _Report(report, after=plan.progress.line) as refused:
             done = _run(core, importing.Counted(source), size, plan, refused, dry_run=dry_run)
     _summarise(done, refused, plan, dry_run=dry_run, as_json=as_json)
@@ -113,6 +122,16 @@ def _parameters(path: Path | None) -> importing.HashParameters | None:
         return importing.HashParameters.parse(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise typer.BadParameter(f"{path}: {error}.") from None
+
+
+def _check_report(path: Path | None) -> None:
+    """A report takes the place of a report, and of no other file: of the users themselves, for instance."""
+    if path is None or not path.is_file():
+        return
+    with path.open("rb") as file:
+        begins = file.readline(len(_HEADER_LINE)).rstrip()
+    if begins not in (b"", _HEADER_LINE):
+        raise typer.BadParameter(f"{path} is there already, and no report: name another file for --report.")
 
 
 @contextmanager
@@ -154,7 +173,7 @@ class _Report:
         if self._path:
             kept = list(self._kept()) if self._after and self._path.exists() else []
             self._file = self._path.open("wb")
-            self._write([("line", "field", "reason"), *kept])
+            self._write([_HEADER, *kept])
             self.settle()
         return self
 
@@ -197,7 +216,9 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         done, seconds = task.fields["records"] - self._before, task.elapsed or 0
-        return Text(f"{task.fields['records']} users, {done / seconds:.0f}/s" if seconds and done > 0 else "")
+        return Text(
+            f"{task.fields['records']:,} users, {done / seconds:,.0f}/s" if seconds and done > 0 else ""
+        )
 
 
 def _run(
@@ -256,10 +277,12 @@ def _summarise(
         print_json({**counts, "reasons": told})
         return
     names = ("imported", "updated", "skipped", "refused")
-    print_table(["would be" if dry_run else "users", "number"], [[name, str(counts[name])] for name in names])
+    print_table(
+        ["would be" if dry_run else "users", "number"], [[name, f"{counts[name]:,}"] for name in names]
+    )
     if reasons:
         typer.echo("")
         print_table(
             ["refused", "field", "reason"],
-            [[str(lines), field, reason] for (field, reason), lines in reasons],
+            [[f"{lines:,}", field, reason] for (field, reason), lines in reasons],
         )

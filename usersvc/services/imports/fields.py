@@ -65,8 +65,18 @@ def locale(value: Any) -> Locale:
     return found
 
 
+def identifier(value: Any) -> UUID:
+    try:
+        return UUID(text(value))
+    except ValueError:
+        raise ValueError("Expected a UUID.") from None
+
+
 def names(value: Any) -> list[str]:
-    found = json.loads(value) if isinstance(value, str) else value
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        found = None
     if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
         raise ValueError("Expected a JSON array of names.")
     return found
@@ -99,7 +109,7 @@ KEPT: dict[str, Kept] = {
 }
 
 _READ: dict[str, Callable[[Any], Any]] = {
-    "id": lambda value: UUID(text(value)),
+    "id": identifier,
     "email": text,
     "email_verified": boolean,
     "username": text,

@@ -21,7 +21,8 @@ class FieldMap:
         for target in self.sources:
             what, _, name = target.partition(".")
             if target not in TARGETS and not (what in _NESTED and name):
-                raise InvalidImport(f"There is no field {target}: {', '.join(TARGETS)}, attributes.NAME.")
+                known = ", ".join((*TARGETS, "attributes.NAME", "profile.NAME"))
+                raise InvalidImport(f"There is no field {target}. There are {known}.")
         if self.product.name == "firebase" and not self.parameters and "password_hash" not in self.sources:
             raise InvalidImport(
                 "The passwords of a Firebase project need its hash parameters: --hash-config FILE; "
