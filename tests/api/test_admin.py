@@ -115,7 +115,8 @@ def test_an_account_is_invited_shut_out_let_in_and_promoted(client: Client, core
         changed = _call(client, "PATCH", f"{USER}/{path}", change, on=made["id"], token=token).json()["data"]
         assert (changed["status"], changed["role"]) == found
         shown = client.get(f"{USERS}/{made['id']}", template=USER, token=token).json()["data"]
-        assert shown == {**changed, "profile": {}, "attributes": {}, "must_change_password": False}
+        more = {"must_change_password": False, "deletion_due_at": None}
+        assert shown == {**changed, "profile": {}, "attributes": {}, **more}
 
 
 def test_sessions_of_others_are_listed_and_ended_at_once(client: Client, core: Core, token: str) -> None:

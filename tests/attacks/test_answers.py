@@ -23,7 +23,8 @@ FIELDS = {
     "whole user": "id email email_verified username locale role is_admin is_active status "
     "created_at updated_at last_login_at profile attributes",
     "user for administrators": "id email email_verified username locale role is_admin is_active status "
-    "created_at updated_at last_login_at profile attributes must_change_password",
+    "created_at updated_at last_login_at profile attributes must_change_password "
+    "deletion_due_at",
     "session": "id device ip created_at last_used_at current",
     "tokens": "access_token refresh_token token_type expires_in refresh_expires_in",
     "token": "access_token audience token_type expires_in",

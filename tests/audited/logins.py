@@ -235,3 +235,11 @@ def settle_a_failure(w: World) -> Iterator[None]:
     attempt = attempts.admit(w.core, email_key=EMAIL, actor=STRANGER)
     yield
     attempts.fail(w.core, attempt, WrongPassword(), action="password.change_failed")
+
+
+@told(attempts.verify_own, "password.change_failed | user ada | ada | WRONG_PASSWORD")
+def verify_ones_own_password_with_a_wrong_one(w: World) -> Iterator[None]:
+    active(w.core)
+    by = signed_in(w.core)
+    yield
+    attempts.verify_own(w.core, password=OTHER_PASSWORD, actor=by, action="password.change_failed")

@@ -160,7 +160,9 @@ def _row_of_nobody(core: Core) -> User:
 def test_an_account_is_shown_as_it_is(core: Core) -> None:
     account = active(core)
     found = admin.show(core, user_id=account.id, actor=OPERATOR)
-    assert found == WatchedAccount(**vars(account), profile="{}", attributes="{}", must_change_password=False)
+    assert found == WatchedAccount(
+        **vars(account), profile="{}", attributes="{}", must_change_password=False, deletion_due_at=None
+    )
 
 
 def test_nobody_changes_their_own_role_or_deactivates_themselves(core: Core) -> None:

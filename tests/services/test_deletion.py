@@ -141,13 +141,13 @@ def test_logging_in_keeps_the_account(core: Core, clock: MovedClock) -> None:
     # Its time is over, but nobody carried it out yet.
     logged_in(core)
     assert _subjects(core) == ["Your account at 127.0.0.1:8000 stays"]
-    assert deletion.due_at(core, user_id=user_id, actor=OPERATOR) is None
+    assert admin.show(core, user_id=user_id, actor=OPERATOR).deletion_due_at is None
     assert deletion.carry_out_due(core, actor=JOB) == 0
     logged_in(core)
     assert _kinds(core) == []
     clock.move(days=1)
     assert _schedule(core) == user_id
-    assert deletion.due_at(core, user_id=user_id, actor=OPERATOR) == clock.now() + DAYS
+    assert admin.show(core, user_id=user_id, actor=OPERATOR).deletion_due_at == clock.now() + DAYS
 
 
 def test_a_new_password_keeps_nothing_but_opens_the_door(core: Core) -> None:
@@ -254,7 +254,7 @@ def test_the_date_stays_however_often_it_is_asked_for_and_can_be_called_off(
 def test_only_who_may_deletes_others(core: Core) -> None:
     root = signed_in(core, an_admin(core).email)
     user_id = active(core).id
-    for use in (deletion.schedule, deletion.cancel, deletion.due_at):
+    for use in (deletion.schedule, deletion.cancel, admin.show):
         with pytest.raises(Forbidden):
             use(core, user_id=user_id, actor=signed_in(core))
         with pytest.raises(UserNotFound):

@@ -256,7 +256,7 @@ def test_a33_the_way_back_survives_what_a_thief_does_and_takes_everything_back(
     thief = signed_in(core, B)
     deletion.schedule(core, user_id=user_id, actor=OPERATOR)
     email_change.restore(core, token=way_back, actor=STRANGER)
-    assert deletion.due_at(core, user_id=user_id, actor=OPERATOR) is None
+    assert admin.show(core, user_id=user_id, actor=OPERATOR).deletion_due_at is None
     assert fails(core, PASSWORD, EMAIL) is InvalidCredentials
     assert sessions.list_own(core, actor=thief) == []
     for dead in (waiting, way_back, from_b):

@@ -51,7 +51,6 @@ from usersvc.security.passwords import hash_password
 from usersvc.services import (
     _imports,
     admin,
-    deletion,
     email_change,
     erasure,
     importing,
@@ -138,7 +137,9 @@ def test_a_user_in_our_own_form_comes_in_as_he_was(keeping: Core, data: bytes) -
         "ada",
         "moderator",
     )
-    assert deletion.due_at(keeping, user_id=user.id, actor=OPERATOR) == datetime(2099, 1, 1, tzinfo=UTC)
+    assert admin.show(keeping, user_id=user.id, actor=OPERATOR).deletion_due_at == datetime(
+        2099, 1, 1, tzinfo=UTC
+    )
     for name in ("created_at", "registered_at", "activated_at", "password_changed_at", "last_login_at"):
         assert getattr(user, name).isoformat().replace("+00:00", "Z") == ADA[name]
     account = admin.show(keeping, user_id=user.id, actor=OPERATOR)

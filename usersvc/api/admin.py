@@ -9,7 +9,7 @@ from starlette.responses import Response
 from usersvc.api.deps import PREFIX, BearerToken, run_signed_in
 from usersvc.api.errors import documented
 from usersvc.api.paging import LINK, link_next
-from usersvc.api.profile_schemas import WatchedUserOut, answer_user
+from usersvc.api.profile_schemas import WatchedUserOut, answer_watched
 from usersvc.api.schemas import (
     InviteIn,
     RoleIn,
@@ -80,7 +80,7 @@ async def invite_user(body: InviteIn, request: Request, bearer: BearerToken) -> 
 async def show_user(user_id: UUID, request: Request, bearer: BearerToken) -> Response:
     """One account, with what is kept beyond it."""
     account = await run_signed_in(request, bearer, admin.show, user_id=user_id)
-    return answer_user(account, must_change_password=account.must_change_password)
+    return answer_watched(account)
 
 
 @router.patch(

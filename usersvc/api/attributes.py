@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from usersvc.api.deps import PREFIX, BearerToken, run_signed_in
 from usersvc.api.errors import documented
-from usersvc.api.profile_schemas import AttributesIn, WatchedUserOut, answer_user
+from usersvc.api.profile_schemas import AttributesIn, WatchedUserOut, answer_watched
 from usersvc.api.schemas import Success
 from usersvc.errors import (
     Forbidden,
@@ -38,4 +38,4 @@ async def set_attributes(
     account = await run_signed_in(
         request, bearer, profiles.set_attributes, user_id=user_id, attributes=body.attributes
     )
-    return answer_user(account, must_change_password=account.must_change_password)
+    return answer_watched(account)

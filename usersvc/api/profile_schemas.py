@@ -1,13 +1,15 @@
 """The JSON objects of an account, in and out. Their fields are not ours: a project names them."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from usersvc.api.schemas import USER_EXAMPLE, Body, Text, UserOut, enveloped
+from usersvc.clock import rfc_3339
 from usersvc.locales import Locale
-from usersvc.services.accounts import FullAccount
+from usersvc.services.accounts import FullAccount, WatchedAccount
 
 
 class ChangeMeIn(Body):
@@ -57,17 +59,40 @@ class WatchedUserOut(FullUserOut):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{**USER_EXAMPLE, "profile": {}, "attributes": {}, "must_change_password": False}]
+            "examples": [
+                {
+                    **USER_EXAMPLE,
+                    "profile": {},
+                    "attributes": {},
+                    "must_change_password": False,
+                    "deletion_due_at": None,
+                }
+            ]
         }
     )
 
     must_change_password: bool = Field(
         description="Whether an operator set the password, so that it opens no session before it is replaced."
     )
+    deletion_due_at: datetime | None = Field(
+        description="From when on the account is deleted, unless its owner logs in before."
+    )
 
 
-def answer_user(account: FullAccount, **more: bool) -> Response:
+def answer_user(account: FullAccount) -> Response:
     """The user, with profile and attributes: stored as JSON, so not parsed to be written again."""
+    return enveloped(f"{_unclosed(account)}}}")
+
+
+def answer_watched(account: WatchedAccount) -> Response:
+    """The same, as administrators see it."""
+    must_change = "true" if account.must_change_password else "false"
+    due_at = f'"{rfc_3339(account.deletion_due_at)}"' if account.deletion_due_at else "null"
+    return enveloped(
+        f'{_unclosed(account)},"must_change_password":{must_change},"deletion_due_at":{due_at}}}'
+    )
+
+
+def _unclosed(account: FullAccount) -> str:
     user = UserOut.of(account).model_dump_json()
-    others = "".join(f',"{name}":{str(value).lower()}' for name, value in more.items())
-    return enveloped(f'{user[:-1]},"profile":{account.profile},"attributes":{account.attributes}{others}}}')
+    return f'{user[:-1]},"profile":{account.profile},"attributes":{account.attributes}'

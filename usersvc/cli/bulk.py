@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from usersvc.cli.asking import require_yes
-from usersvc.cli.choosing import Chosen
+from usersvc.cli.choosing import Chosen, accounts_in_words
 from usersvc.cli.directory import print_accounts
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import print_json, print_table
@@ -80,12 +80,12 @@ def change_many(ctx: typer.Context, change: bulk.Change, wish: Wish, *, doing: s
 
 def _in_words(doing: str, survey: bulk.Survey) -> str:
     mails = f" and mail {survey.mails:,} of them" if survey.mails else ""
-    return doing.format(_accounts(survey.to_change)) + mails
+    return doing.format(accounts_in_words(survey.to_change)) + mails
 
 
 def _already(survey: bulk.Survey) -> str:
     are = "is" if survey.unchanged == 1 else "are"
-    return f"{_accounts(survey.unchanged)} {are} so already." if survey.unchanged else ""
+    return f"{accounts_in_words(survey.unchanged)} {are} so already." if survey.unchanged else ""
 
 
 def _carry_out(
@@ -99,9 +99,9 @@ def _carry_out(
     finally:
         _print(summary, survey, as_json=as_json)
     if stopped:
-        say_stopped(f"after {_accounts(summary.counts.total())} of {survey.to_change:,}.")
+        say_stopped(f"after {accounts_in_words(summary.counts.total())} of {survey.to_change:,}.")
     if refused := summary.counts["refused"]:
-        raise SomeRefused(f"{refused:,} of {_accounts(summary.counts.total())} refused.")
+        raise SomeRefused(f"{refused:,} of {accounts_in_words(summary.counts.total())} refused.")
 
 
 def _go_through(outcomes: Iterator[bulk.Outcome], summary: _Summary, *, total: int) -> bool:
@@ -133,7 +133,3 @@ def _print(summary: _Summary, survey: bulk.Survey, *, as_json: bool) -> None:
         print_table(columns, [[str(refusal[column]) for column in columns] for refusal in summary.refused])
     if counts["refused"] > len(summary.refused):
         typer.echo(f"Those are the first {len(summary.refused):,} that were refused.", err=True)
-
-
-def _accounts(number: int) -> str:
-    return f"{number:,} account{'' if number == 1 else 's'}"

@@ -52,6 +52,10 @@ class Chosen:
         )
 
 
+def accounts_in_words(number: int) -> str:
+    return f"{number:,} account{'' if number == 1 else 's'}"
+
+
 _OPTIONS: dict[str, Any] = {
     "with_role": Annotated[Role | None, typer.Option("--role", help="Only this role.")],
     "with_status": Annotated[Status | None, typer.Option("--status", help="Only this status.")],

@@ -9,7 +9,7 @@ from typing import Annotated, BinaryIO
 import typer
 
 from usersvc.cli.asking import require_yes
-from usersvc.cli.choosing import Chosen, choosing
+from usersvc.cli.choosing import Chosen, accounts_in_words, choosing
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, print_json
 from usersvc.cli.progress import progress_of
@@ -74,7 +74,7 @@ def export_users(  # noqa: PLR0917 - each is an option of its own
     if as_json:
         print_json({"file": file, "format": form, "accounts": exported, "with_hashes": with_hashes})
     else:
-        typer.echo(f"Exported {_accounts(exported)}{f' to {file}' if path else ''}.", err=True)
+        typer.echo(f"Exported {accounts_in_words(exported)}{f' to {file}' if path else ''}.", err=True)
 
 
 def _ordinary(file: str) -> Path:
@@ -101,7 +101,7 @@ def _warn(total: int, *, yes: bool) -> None:
         err=True,
     )
     if not yes:
-        require_yes(f"Hand out the password hashes of {_accounts(total)}?", err=True)
+        require_yes(f"Hand out the password hashes of {accounts_in_words(total)}?", err=True)
 
 
 @contextmanager
@@ -129,9 +129,5 @@ def _write(out: BinaryIO, pieces: Iterable[exporting.Piece], total: int) -> int:
                 break
         out.flush()
     if stop.asked and written < total:
-        say_stopped(f"after {_accounts(written)} of {total:,}.")
+        say_stopped(f"after {accounts_in_words(written)} of {total:,}.")
     return written
-
-
-def _accounts(number: int) -> str:
-    return f"{number:,} account{'' if number == 1 else 's'}"

@@ -168,6 +168,7 @@ class _Report:
         self._after = after
         self._file: Any = None
         self._settled = 0
+        self._heard: Sequence[importing.Refusal] = ()
 
     def __enter__(self) -> "_Report":
         if self._path:
@@ -187,10 +188,11 @@ class _Report:
             self._file.seek(self._settled)
             self._file.truncate()
             self._write(refusals)
-        self._unsettled = refusals
+        self._heard = refusals
 
     def settle(self) -> None:
-        self.reasons.update((one.field, one.reason) for one in self.__dict__.pop("_unsettled", ()))
+        self.reasons.update((one.field, one.reason) for one in self._heard)
+        self._heard = ()
         if self._file:
             self._settled = self._file.tell()
 

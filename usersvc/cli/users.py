@@ -10,7 +10,7 @@ from usersvc.cli.asking import ask_password, require_yes
 from usersvc.cli.opening import opened, operator
 from usersvc.cli.output import Json, Who, print_done, print_json, print_table, shown
 from usersvc.core import Core
-from usersvc.services import accounts, admin, deletion, first_admin, login, memberships
+from usersvc.services import accounts, admin, first_admin, login, memberships
 
 
 def create_admin(  # noqa: PLR0917 - each is an option of its own
@@ -99,8 +99,7 @@ def _whole(core: Core, user_id: UUID) -> tuple[dict[str, Any], list[str]]:
     account = admin.show(core, user_id=user_id, actor=operator())
     login_locked = login.is_locked(core, user_id=user_id, actor=operator())
     groups = [group.name for group in memberships.list_of(core, user_id=user_id, actor=operator())]
-    deletion_due_at = deletion.due_at(core, user_id=user_id, actor=operator())
-    return {**as_dict(account), "login_locked": login_locked, "deletion_due_at": deletion_due_at}, groups
+    return {**as_dict(account), "login_locked": login_locked}, groups
 
 
 def _parsed(found: dict[str, Any], groups: list[str]) -> dict[str, object]:

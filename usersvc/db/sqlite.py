@@ -118,7 +118,7 @@ class SqliteDatabase:
         with self._turn(wait), _facts(), self._the_writer() as connection:
             self._require_the_same_file()
             left = max(0, int((deadline - time.monotonic()) * 1000))
-            _raw(connection).execute(f"PRAGMA busy_timeout = {left}")
+            driver_connection(connection).execute(f"PRAGMA busy_timeout = {left}")
             connection.begin()
             yield connection
 
@@ -165,14 +165,14 @@ class SqliteDatabase:
         tries again.
         """
         with self.glancing() as connection:
-            _raw(connection).execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            driver_connection(connection).execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         log = self.path.with_name(f"{self.path.name}-wal")
         if not log.exists() or log.stat().st_size <= above_bytes or not self._lock.acquire(0):
             return
         try:
             with _facts(), self._the_writer() as connection:
-                _raw(connection).execute(f"PRAGMA busy_timeout = {_CHECKPOINT_WAIT_MS}")
-                _raw(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                driver_connection(connection).execute(f"PRAGMA busy_timeout = {_CHECKPOINT_WAIT_MS}")
+                driver_connection(connection).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
             self._lock.release()
 
@@ -189,7 +189,7 @@ class SqliteDatabase:
         with _facts():
             _touch(self.path)
             with self._turn(WRITE_WAIT_SECONDS), self._the_writer() as connection:
-                _switch_to_wal(_raw(connection))
+                _switch_to_wal(driver_connection(connection))
 
     def _require_the_same_file(self) -> None:
         """What is written into a file that was deleted or replaced meanwhile would be lost."""
@@ -243,7 +243,7 @@ def _engine(
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
         if begin:
-            _raw(connection).execute(begin)
+            driver_connection(connection).execute(begin)
 
     return engine
 
@@ -282,7 +282,7 @@ def _switch_to_wal(raw: sqlite3.Connection) -> None:
             time.sleep(0.02)
 
 
-def _raw(connection: Connection) -> sqlite3.Connection:
+def driver_connection(connection: Connection) -> sqlite3.Connection:
     raw: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
     return raw
 

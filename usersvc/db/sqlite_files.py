@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from usersvc.db.backups import Contents, Newest, problems_of_schema
 from usersvc.db.models import metadata
 from usersvc.db.schema import mark_of_backup, revision, unmarked
+from usersvc.db.sqlite import driver_connection
 from usersvc.db.types import unavailability
 from usersvc.errors import DatabaseInUse, DatabaseUnavailable
 from usersvc.files import sync_folder
@@ -47,7 +48,7 @@ def back_up(connection: Connection, to: Path, *, made_at: datetime, progress: Pr
         target.execute("PRAGMA synchronous = OFF")
         # The snapshot begins with the first read.
         found = revision(connection) or ""
-        _raw(connection).backup(
+        driver_connection(connection).backup(
             target,
             pages=_PAGES_A_STEP,
             progress=lambda _, left, pages: progress(pages - left, pages),
@@ -188,11 +189,6 @@ def _scalar(file: sqlite3.Connection, statement: str) -> Any:
 def _count(file: sqlite3.Connection, table: str) -> int:
     [rows] = file.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - a table of ours
     return int(rows)
-
-
-def _raw(connection: Connection) -> sqlite3.Connection:
-    raw: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
-    return raw
 
 
 @contextmanager

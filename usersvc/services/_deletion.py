@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from usersvc.core import Core, Tx
 from usersvc.errors import LastAdmin
 from usersvc.repositories.users import User
-from usersvc.services import _erasure, _events, _mails
+from usersvc.services import _events, _mails, _targets
 from usersvc.services.actor import Actor
 from usersvc.webhooks.events import Event
 
@@ -17,7 +17,7 @@ def schedule(core: Core, tx: Tx, user: User, actor: Actor) -> datetime:
     """
     if user.deletion_due_at:
         return user.deletion_due_at
-    if _erasure.is_last_admin(tx, user):
+    if _targets.is_last_admin(tx, user):
         raise LastAdmin
     due_at = tx.now + timedelta(days=core.settings.retention.deletion_grace_days)
     # Or a thief could have it erased before who had the old address comes for it.

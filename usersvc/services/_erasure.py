@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from usersvc.core import Core, Tx
 from usersvc.mail.transports import FileTransport
@@ -11,19 +10,6 @@ from usersvc.repositories.users import User
 from usersvc.services import _events, _limits, _mails, attempts
 from usersvc.services.actor import Actor
 from usersvc.webhooks.events import Event
-
-
-def hold(tx: Tx, user_id: UUID) -> User | None:
-    """The account, kept as it is until the transaction ends; where it is an administrator's, all of those."""
-    found = tx.users.by_id(user_id)
-    if found and found.role == "admin":
-        # Before the one, as everybody holds them.
-        tx.users.hold_active_admins()
-    return tx.users.hold(user_id)
-
-
-def is_last_admin(tx: Tx, user: User) -> bool:
-    return user.role == "admin" and tx.users.hold_active_admins() == [user.id]
 
 
 def erase(core: Core, tx: Tx, user: User, actor: Actor, *, first: datetime | None = None) -> list[str]:

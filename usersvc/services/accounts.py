@@ -88,6 +88,7 @@ class WatchedAccount(FullAccount):
     """With what administrators see besides."""
 
     must_change_password: bool
+    deletion_due_at: datetime | None
 
 
 def find(core: Core, *, name: str, actor: Actor) -> Account:
@@ -145,7 +146,11 @@ def change(
 
 def watched(tx: Tx, user: User) -> WatchedAccount:
     """The account as it stands now, as administrators see it."""
-    return WatchedAccount(**vars(whole(tx, user)), must_change_password=user.must_change_password)
+    return WatchedAccount(
+        **vars(whole(tx, user)),
+        must_change_password=user.must_change_password,
+        deletion_due_at=user.deletion_due_at,
+    )
 
 
 def whole(tx: Tx, user: User) -> FullAccount:

@@ -7,10 +7,10 @@ NoLongerMatches is raised: between the list that it was found in and its turn so
 from uuid import UUID
 
 from usersvc.core import Core, Tx, retried
-from usersvc.errors import LastAdmin, NoLongerMatches, NotActive, OwnAccount, UserNotFound
+from usersvc.errors import LastAdmin, NotActive, OwnAccount, UserNotFound
 from usersvc.repositories.directory import Filters
 from usersvc.repositories.users import User
-from usersvc.services import _events, _mails, authorization
+from usersvc.services import _events, _mails, _targets, authorization
 from usersvc.services.accounts import Account, WatchedAccount, watched
 from usersvc.services.actor import PERMISSIONS, Actor
 from usersvc.webhooks.events import Event
@@ -35,7 +35,7 @@ def activate(core: Core, *, user_id: UUID, matching: Filters | None = None, acto
     Raises Forbidden, UserNotFound.
     """
     with core.write() as tx:
-        user = _hold(tx, actor, user_id, "users:write", matching)
+        user = _targets.hold_for(tx, actor, user_id, "users:write", matching=matching)
         if user.status == "active":
             return Account.of(user)
         tx.link_tokens.revoke_all(user.id, at=tx.now)
@@ -58,7 +58,7 @@ def deactivate(core: Core, *, user_id: UUID, matching: Filters | None = None, ac
     Raises Forbidden, UserNotFound, OwnAccount, LastAdmin.
     """
     with core.write() as tx:
-        user = _hold(tx, actor, user_id, "users:write", matching)
+        user = _targets.hold_for(tx, actor, user_id, "users:write", matching=matching)
         if user.id == actor.user_id:
             raise OwnAccount("You cannot deactivate your own account.")
         if user.status == "deactivated":
@@ -84,7 +84,7 @@ def set_role(
     nor invited would get a role above `user`.
     """
     with core.write() as tx:
-        user = _hold(tx, actor, user_id, "roles:write", matching)
+        user = _targets.hold_for(tx, actor, user_id, "roles:write", matching=matching)
         authorization.require(tx, actor, *PERMISSIONS[role])
         if user.id == actor.user_id:
             raise OwnAccount("You cannot change your own role.")
@@ -99,27 +99,9 @@ def set_role(
         return _as_it_stands(tx, user)
 
 
-def _hold(tx: Tx, actor: Actor, user_id: UUID, permission: str, matching: Filters | None) -> User:
-    """The account to act on, kept as it is until the transaction ends."""
-    authorization.require(tx, actor, permission)
-    found = tx.users.by_id(user_id)
-    if found and found.role == "admin":
-        # All of them, and before the one: so that no two transactions wait for each other.
-        tx.users.hold_active_admins()
-    user = tx.users.hold(user_id)
-    if user is None:
-        raise UserNotFound
-    if matching and not tx.directory.matches(user.id, matching):
-        raise NoLongerMatches
-    # Again, after waiting for who changed something here before.
-    authorization.require(tx, actor, permission)
-    authorization.require_over(tx, actor, user)
-    return user
-
-
 def _require_another_admin(tx: Tx, user: User) -> None:
-    """Raises LastAdmin where this one is the only active administrator. Nobody can be let in after him."""
-    if user.role == "admin" and tx.users.hold_active_admins() == [user.id]:
+    """Raises LastAdmin where this one is the only active administrator."""
+    if _targets.is_last_admin(tx, user):
         raise LastAdmin
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import NoReturn
 
 from usersvc.core import Core, Tx, retried
-from usersvc.errors import DomainError, LoginLocked, Overloaded
+from usersvc.errors import DomainError, LoginLocked, Overloaded, SessionEnded, WrongPassword
 from usersvc.repositories.users import User
 from usersvc.security.hashing_pool import Turn
 from usersvc.security.limits import Escalating, InARow, PerWindow
@@ -121,6 +121,24 @@ def verify(core: Core, attempt: Attempt, *, password: str) -> bool:
         if core.settings.throttle.enabled:
             _give_back(core, attempt)
         raise
+
+
+def verify_own(core: Core, *, password: str, actor: Actor, action: str) -> tuple[Attempt, User]:
+    """Have the actor's own account verified, as an attempt to log in is; what comes of it is to be settled.
+
+    Raises SessionEnded, TooManyAttempts, LoginLocked, Overloaded; WrongPassword, which is written down as
+    `action`.
+    """
+    with core.read() as tx:
+        own = tx.users.by_id(actor.user_id) if actor.user_id else None
+    if own is None:
+        raise SessionEnded
+    attempt = admit(core, email_key=own.email_key, actor=actor)
+    # The address may have become another account's in this moment.
+    user = attempt.user if attempt.user and attempt.user.id == own.id else None
+    if not verify(core, attempt, password=password) or user is None:
+        fail(core, attempt, WrongPassword(), action=action)
+    return attempt, user
 
 
 @retried

@@ -5,18 +5,15 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from usersvc.core import Core, Tx, retried
+from usersvc.core import Core, retried
 from usersvc.errors import (
     InvalidCredentials,
     KeepWrites,
     LastAdmin,
     OwnAccount,
-    SessionEnded,
-    UserNotFound,
-    WrongPassword,
 )
 from usersvc.repositories.users import User
-from usersvc.services import _deletion, _erasure, attempts, authorization
+from usersvc.services import _deletion, _erasure, _targets, attempts
 from usersvc.services.actor import Actor
 
 _FAILED = "user.deletion_failed"
@@ -32,11 +29,7 @@ def schedule_own(core: Core, *, password: str, actor: Actor) -> datetime:
     The password is an attempt as a login is one. Raises WrongPassword, TooManyAttempts, LoginLocked,
     Overloaded, LastAdmin; InvalidCredentials where the password was replaced meanwhile.
     """
-    attempt = attempts.admit(core, email_key=_own(core, actor).email_key, actor=actor)
-    # The address may have become another account's in this moment.
-    user = attempt.user if attempt.user and attempt.user.id == actor.user_id else None
-    if not attempts.verify(core, attempt, password=password) or user is None:
-        attempts.fail(core, attempt, WrongPassword(), action=_FAILED)
+    attempt, user = attempts.verify_own(core, password=password, actor=actor, action=_FAILED)
     attempts.succeed(core, attempt)
     return _schedule_own(core, attempt, user, actor)
 
@@ -48,7 +41,7 @@ def schedule(core: Core, *, user_id: UUID, actor: Actor) -> datetime:
     Raises Forbidden, UserNotFound, OwnAccount, LastAdmin.
     """
     with core.write() as tx:
-        user = _hold(tx, actor, user_id)
+        user = _targets.hold_for(tx, actor, user_id, "users:write")
         if user.id == actor.user_id:
             raise OwnAccount("You delete your own account with your password.")
         return _deletion.schedule(core, tx, user, actor)
@@ -58,21 +51,11 @@ def schedule(core: Core, *, user_id: UUID, actor: Actor) -> datetime:
 def cancel(core: Core, *, user_id: UUID, actor: Actor) -> bool:
     """Keep an account; False where nobody meant to delete it. Raises Forbidden, UserNotFound."""
     with core.write() as tx:
-        user = _hold(tx, actor, user_id)
+        user = _targets.hold_for(tx, actor, user_id, "users:write")
         if user.deletion_due_at is None:
             return False
         _deletion.cancel(core, tx, user, actor)
     return True
-
-
-def due_at(core: Core, *, user_id: UUID, actor: Actor) -> datetime | None:
-    """When the account is deleted, if it is to be. Raises Forbidden, UserNotFound."""
-    with core.read() as tx:
-        authorization.require(tx, actor, "users:read")
-        user = tx.users.by_id(user_id)
-        if user is None:
-            raise UserNotFound
-        return user.deletion_due_at
 
 
 def count_due(core: Core) -> int:
@@ -105,10 +88,10 @@ def _due(core: Core) -> list[UUID]:
 def _carry_out(core: Core, user_id: UUID, actor: Actor) -> bool:
     """Whether it was erased: not where somebody logged in, or was faster, meanwhile."""
     with core.write(wait=_PATIENCE_SECONDS) as tx:
-        user = _erasure.hold(tx, user_id)
+        user = _targets.hold(tx, user_id)
         if user is None or user.deletion_due_at is None or user.deletion_due_at > tx.now:
             return False
-        if _erasure.is_last_admin(tx, user):
+        if _targets.is_last_admin(tx, user):
             _deletion.cancel(core, tx, user, actor, outcome=LastAdmin.code)
             return False
         mails = _erasure.erase(core, tx, user, actor)
@@ -119,30 +102,10 @@ def _carry_out(core: Core, user_id: UUID, actor: Actor) -> bool:
 @retried
 def _schedule_own(core: Core, attempt: attempts.Attempt, verified: User, actor: Actor) -> datetime:
     with core.write() as tx:
-        user = _erasure.hold(tx, verified.id)
+        user = _targets.hold(tx, verified.id)
         # What was verified is checked again.
         if user is None or user.status != "active" or user.password_hash != verified.password_hash:
             error = InvalidCredentials("The password was changed meanwhile; log in again.")
             attempts.note_failure(core, tx, attempt, error, action=_FAILED)
             raise KeepWrites(error)
         return _deletion.schedule(core, tx, user, actor)
-
-
-def _own(core: Core, actor: Actor) -> User:
-    with core.read() as tx:
-        user = tx.users.by_id(actor.user_id) if actor.user_id else None
-    if user is None:
-        raise SessionEnded
-    return user
-
-
-def _hold(tx: Tx, actor: Actor, user_id: UUID) -> User:
-    """The account to act on, kept as it is until the transaction ends."""
-    authorization.require(tx, actor, "users:write")
-    user = _erasure.hold(tx, user_id)
-    if user is None:
-        raise UserNotFound
-    # Again, after waiting for who changed something here before.
-    authorization.require(tx, actor, "users:write")
-    authorization.require_over(tx, actor, user)
-    return user

@@ -14,10 +14,8 @@ from usersvc.errors import (
     InvalidLink,
     KeepWrites,
     NotActive,
-    SessionEnded,
     TooManyAttempts,
     UserNotFound,
-    WrongPassword,
 )
 from usersvc.repositories.email_changes import EmailChange
 from usersvc.repositories.link_tokens import LinkToken
@@ -48,10 +46,7 @@ def ask(core: Core, *, email: str, password: str, actor: Actor) -> None:
     TooManyAttempts, LoginLocked, Overloaded; InvalidCredentials where the password was replaced meanwhile.
     """
     address = parse_email(email, special_domains=core.settings.registration.special_domains)
-    attempt = attempts.admit(core, email_key=_find_actor(core, actor).email_key, actor=actor)
-    user = attempt.user if attempt.user and attempt.user.id == actor.user_id else None
-    if not attempts.verify(core, attempt, password=password) or user is None:
-        attempts.fail(core, attempt, WrongPassword(), action=_FAILED)
+    attempt, user = attempts.verify_own(core, password=password, actor=actor, action=_FAILED)
     _write_down(core, attempt, user, address, actor)
 
 
@@ -204,11 +199,3 @@ def _require_free(tx: Tx, user: User, address: Address) -> None:
         raise EmailTaken
     if tx.email_changes.reserving_for_another(address.key, user.id, at=tx.now):
         raise EmailTaken("Another account had this address, and can have it back for a while.")
-
-
-def _find_actor(core: Core, actor: Actor) -> User:
-    with core.read() as tx:
-        user = tx.users.by_id(actor.user_id) if actor.user_id else None
-    if user is None:
-        raise SessionEnded
-    return user

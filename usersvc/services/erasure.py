@@ -10,7 +10,7 @@ from uuid import UUID
 from usersvc.core import Core, retried
 from usersvc.errors import LastAdmin, UserNotFound
 from usersvc.repositories import erasures
-from usersvc.services import _erasure, authorization
+from usersvc.services import _erasure, _targets, authorization
 from usersvc.services.actor import Actor
 
 Erasure = erasures.Erasure
@@ -70,10 +70,10 @@ def list_erasures(core: Core, *, actor: Actor) -> Iterator[Erasure]:
 def _forget(core: Core, user_id: UUID, actor: Actor) -> bool:
     """Whether there was such an account."""
     with core.write() as tx:
-        user = _erasure.hold(tx, user_id)
+        user = _targets.hold(tx, user_id)
         if user is None:
             return False
-        if _erasure.is_last_admin(tx, user):
+        if _targets.is_last_admin(tx, user):
             raise LastAdmin
         mails = _erasure.erase(core, tx, user, actor)
     _erasure.discard(core, mails)
@@ -84,13 +84,13 @@ def _forget(core: Core, user_id: UUID, actor: Actor) -> bool:
 def _forget_again(core: Core, erasure: Erasure, actor: Actor) -> bool:
     """Whether there was such an account; if not, that it was erased is written down all the same."""
     with core.write() as tx:
-        user = _erasure.hold(tx, erasure.user_id)
+        user = _targets.hold(tx, erasure.user_id)
         if user is None:
             if tx.erasures.by_id(erasure.user_id) is None:
                 tx.erasures.insert(erasure)
                 tx.audit(actor, "user.erased", target=erasure.user_id, first=erasure.erased_at)
             return False
-        if _erasure.is_last_admin(tx, user):
+        if _targets.is_last_admin(tx, user):
             raise LastAdmin
         tx.erasures.insert(erasure)
         mails = _erasure.erase(core, tx, user, actor, first=erasure.erased_at)

@@ -1,6 +1,5 @@
 """Passwords that an operator set, and that their owners replace before they get in."""
 
-from dataclasses import replace
 from uuid import UUID
 
 from usersvc.core import Core, Tx, retried
@@ -64,7 +63,7 @@ def _change(core: Core, attempt: attempts.Attempt, user: User, password_hash: st
         attempts.remember_network(core, tx, entered, actor)
         session, rnd = _steps.open_session(core, tx, entered, actor)
         _login_alerts.notice(core, tx, entered, session, actor, last_login_at=user.last_login_at)
-        by = replace(actor, kind="user", user_id=user.id, session_id=session.id)
+        by = actor.signed_in(user.id, session.id)
         tx.audit(by, "password.changed", target=user.id)
         tx.audit(by, "user.logged_in", target=user.id)
         if entered.deletion_due_at:

@@ -14,9 +14,7 @@ from usersvc.errors import (
     InvalidLink,
     KeepWrites,
     NotActive,
-    SessionEnded,
     UserNotFound,
-    WrongPassword,
 )
 from usersvc.repositories.link_tokens import LinkToken
 from usersvc.repositories.users import User
@@ -124,11 +122,7 @@ def change(core: Core, *, current_password: str, new_password: str, actor: Actor
     TooManyAttempts, LoginLocked, Overloaded; InvalidCredentials where the password was replaced by
     another way meanwhile.
     """
-    attempt = attempts.admit(core, email_key=_find_actor(core, actor).email_key, actor=actor)
-    # The address may have become another account's in this moment.
-    user = attempt.user if attempt.user and attempt.user.id == actor.user_id else None
-    if not attempts.verify(core, attempt, password=current_password) or user is None:
-        attempts.fail(core, attempt, WrongPassword(), action=_CHANGE_FAILED)
+    attempt, user = attempts.verify_own(core, password=current_password, actor=actor, action=_CHANGE_FAILED)
     # Whatever becomes of the new one, the current one was right.
     attempts.succeed(core, attempt)
     core.policy.check(new_password, email=user.email, username=user.username)
@@ -157,14 +151,6 @@ def _accept_invitation(tx: Tx, user: User, password_hash: str, actor: Actor) -> 
         raise InvalidLink
     tx.audit(actor, "user.activated", target=user.id, before="invited")
     _events.tell(tx, Event.ACTIVATED, user.id)
-
-
-def _find_actor(core: Core, actor: Actor) -> User:
-    with core.read() as tx:
-        user = tx.users.by_id(actor.user_id) if actor.user_id else None
-    if user is None:
-        raise SessionEnded
-    return user
 
 
 def _require_link(tx: Tx, user_id: UUID) -> User:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from usersvc.core import Core, retried
-from usersvc.errors import FieldProblem, NotActive, UserNotFound
+from usersvc.errors import FieldProblem, NotActive
 from usersvc.profile_schema import JsonObject
 from usersvc.repositories.profiles import Kept, What
-from usersvc.services import _profiles, accounts, authorization
+from usersvc.services import _profiles, _targets, accounts, authorization
 from usersvc.services.accounts import WatchedAccount
 from usersvc.services.actor import Actor
 
@@ -49,13 +49,7 @@ def set_profile(core: Core, *, user_id: UUID, profile: JsonObject, actor: Actor)
 @retried
 def _set(core: Core, *, user_id: UUID, what: What, value: JsonObject, actor: Actor) -> WatchedAccount:
     with core.write() as tx:
-        authorization.require(tx, actor, "users:write")
-        user = tx.users.hold(user_id)
-        if user is None:
-            raise UserNotFound
-        # Again, after waiting for who changed something here before.
-        authorization.require(tx, actor, "users:write")
-        authorization.require_over(tx, actor, user)
+        user = _targets.hold_for(tx, actor, user_id, "users:write")
         if user.status == "pending":
             raise NotActive("This account is pending: activate it first.")
         _profiles.write(core, tx, user, what, value, actor=actor)

@@ -140,12 +140,4 @@ def _set_role(given: Comparison, account: Account, role: str) -> Outcome:
 
 
 def _all(core: Core, role: str, actor: Actor, *, status: str | None = None) -> Iterator[Account]:
-    cursor = None
-    while True:
-        page = directory.list_users(
-            core, role=role, status=status, limit=directory.MOST, cursor=cursor, actor=actor
-        )
-        yield from page.accounts
-        if page.next_cursor is None:
-            return
-        cursor = page.next_cursor
+    return directory.each(core, filters=directory.Filters(role=role, status=status), actor=actor)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 from uuid import UUID
 
 from usersvc.services import groups, memberships
@@ -11,11 +10,9 @@ from usersvc.services.accounts import find
 from usersvc.services.apply import accounts
 from usersvc.services.apply.comparison import Comparison
 from usersvc.services.apply.declaration import AGroup
-from usersvc.services.apply.plan import Action, Difference, Item, Outcome, fewer, more, value
+from usersvc.services.apply.plan import Action, Difference, Item, Outcome, fewer, more, said_or, value
 from usersvc.services.groups import GroupView
 from usersvc.services.memberships import MemberView
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ def _change(given: Comparison, entry: AGroup, found: GroupView) -> None:
     given.plan.compare(
         Item("groups", entry.name, id=found.id),
         gives=[
-            value("description", found.description, _or(entry.description, found.description)),
+            value("description", found.description, said_or(entry.description, found.description)),
             more("permissions", found.permissions, entry.permissions),
             *moves.gives(),
         ],
@@ -203,7 +200,3 @@ def _all_members(given: Comparison, group_id: UUID) -> Iterator[MemberView]:
         if page.next_cursor is None:
             return
         cursor = page.next_cursor
-
-
-def _or(said: _T | None, found: _T) -> _T:
-    return found if said is None else said

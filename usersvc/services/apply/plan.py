@@ -158,6 +158,11 @@ def fewer(what: str, found: Sequence[str], wanted: Sequence[str] | None) -> Diff
     return Difference(what, removed=removed) if removed else None
 
 
+def said_or(said: str | None, found: str) -> str:
+    """What a file says; where it says nothing, what there is."""
+    return found if said is None else said
+
+
 def _told(given: object) -> str | None:
     match given:
         case None:

@@ -7,7 +7,7 @@ from usersvc.errors import InvalidPermission
 from usersvc.services import service_accounts
 from usersvc.services.apply.comparison import Comparison
 from usersvc.services.apply.declaration import AService, secret_path
-from usersvc.services.apply.plan import Action, Difference, Item, Outcome, Plan, fewer, more, value
+from usersvc.services.apply.plan import Action, Difference, Item, Outcome, Plan, fewer, more, said_or, value
 from usersvc.services.apply.secret_files import reserved
 from usersvc.services.service_accounts import EXPIRES_DAYS, ServiceView
 
@@ -82,7 +82,7 @@ def _change(given: Comparison, entry: AService, found: ServiceView) -> None:
     given.plan.compare(
         Item("services", entry.name, _note(given, entry, found), found.id),
         gives=[
-            value("description", found.description, _or(entry.description, found.description)),
+            value("description", found.description, said_or(entry.description, found.description)),
             more("permissions", found.permissions, entry.permissions),
             more("audiences", found.audiences, entry.audiences),
             _switched("may_end_sessions", found.may_end_sessions, ends, to=True),
@@ -145,7 +145,3 @@ def _note(given: Comparison, entry: AService, found: ServiceView) -> str:
     if entry.secret_file and not given.files.is_taken(entry):
         return f"{entry.secret_file} is not there: get another secret by rotate-service"
     return ""
-
-
-def _or(said: str | None, found: str) -> str:
-    return found if said is None else said
